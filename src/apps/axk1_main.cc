@@ -1,0 +1,29 @@
+// The program: finds the subcommand, runs it, turns errors into exit codes (0, 1 error, 2 usage).
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <new>
+
+#include "apps/commands.h"
+#include "base/error.h"
+
+int main(int argc, char** argv) {
+  CLI::App app("axk1: run, measure and train models of the A.X K1 architecture", "axk1");
+  app.set_version_flag("--version", "axk1 0.1.0");
+  app.require_subcommand(1);
+  app.failure_message(CLI::FailureMessage::simple);
+
+  axk1::add_inspect_command(app);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const axk1::Error& error) {
+    std::fprintf(stderr, "axk1: %s\n", error.what());
+    return error.code() == axk1::ErrorCode::kUsage ? 2 : 1;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "axk1: out of memory\n");
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,13 @@
+// The subcommands of axk1. Each add_* puts one on `app`; its callback does the work and throws
+// Error on failure. Results go to stdout; progress, warnings and errors to stderr.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace axk1 {
+
+void add_inspect_command(CLI::App& app);
+
+}  // namespace axk1

@@ -1,0 +1,39 @@
+// Files, whole or mapped. Every failure is an Error(kIo or kNotFound) that names the file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace axk1 {
+
+bool file_exists(const std::string& path);
+bool is_directory(const std::string& path);
+
+// The whole file. Refuses more than max_bytes before reading anything.
+std::string read_file(const std::string& path, uint64_t max_bytes = uint64_t{1} << 31);
+
+// Writes path + ".tmp", flushes it to the disk and renames it, so that path is never half written.
+void write_file_atomic(const std::string& path, std::string_view bytes);
+
+// A file mapped read-only. Owns the mapping; movable. Any thread may read the bytes.
+// The file must not be truncated by others while it is mapped (the kernel would raise SIGBUS).
+class MappedFile {
+ public:
+  explicit MappedFile(const std::string& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+
+  const std::string& path() const { return path_; }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  std::string path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace axk1

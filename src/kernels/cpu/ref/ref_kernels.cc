@@ -1,0 +1,136 @@
+// Plain C++: the definition that every other table is tested against. Sums in double.
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/kernel_table.h"
+
+namespace axk1 {
+namespace {
+
+struct F32 {
+  using Storage = float;
+  static float load(float v) { return v; }
+};
+struct BF16 {
+  using Storage = uint16_t;
+  static float load(uint16_t v) { return std::bit_cast<float>(uint32_t{v} << 16); }
+};
+struct F16 {
+  using Storage = uint16_t;
+  static float load(uint16_t v) { return static_cast<float>(std::bit_cast<_Float16>(v)); }
+};
+
+template <class X, class W>
+void matmul_nt(const MatmulArgs& a) {
+  const auto* x = static_cast<const typename X::Storage*>(a.x);
+  const auto* w = static_cast<const typename W::Storage*>(a.w);
+  for (size_t i = 0; i < a.m; ++i) {
+    for (size_t j = 0; j < a.n; ++j) {
+      double sum = 0;
+      for (size_t p = 0; p < a.k; ++p) {
+        sum += double{X::load(x[i * a.x_stride + p])} * W::load(w[j * a.w_stride + p]);
+      }
+      a.y[i * a.y_stride + j] = static_cast<float>(sum);
+    }
+  }
+}
+
+template <class W>
+void matmul_nn(const MatmulArgs& a) {
+  const auto* x = static_cast<const float*>(a.x);
+  const auto* w = static_cast<const typename W::Storage*>(a.w);
+  for (size_t i = 0; i < a.m; ++i) {
+    for (size_t j = 0; j < a.n; ++j) {
+      double sum = a.y[i * a.y_stride + j];
+      for (size_t p = 0; p < a.k; ++p) {
+        sum += double{x[i * a.x_stride + p]} * W::load(w[p * a.w_stride + j]);
+      }
+      a.y[i * a.y_stride + j] = static_cast<float>(sum);
+    }
+  }
+}
+
+void rms_norm(const float* x, const float* weight, float eps, float* y, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += double{x[i]} * x[i];
+  const double inverse = 1 / std::sqrt(sum / static_cast<double>(n) + eps);
+  for (size_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i] * inverse) * weight[i];
+}
+
+void silu_mul(const float* gate, const float* up, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    const double g = gate[i];
+    y[i] = static_cast<float>(g / (1 + std::exp(-g)) * up[i]);
+  }
+}
+
+float softmax_block(float* scores, size_t n, float scale, float* running_max, float* running_sum) {
+  float max = *running_max;
+  for (size_t i = 0; i < n; ++i) {
+    const float s = scores[i] * scale;
+    if (s > max) max = s;
+  }
+  const double correction = std::exp(double{*running_max} - max);
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double e = std::exp(double{scores[i] * scale} - max);
+    scores[i] = static_cast<float>(e);
+    sum += e;
+  }
+  *running_sum = static_cast<float>(*running_sum * correction + sum);
+  *running_max = max;
+  return static_cast<float>(correction);
+}
+
+void add(const float* x, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+void axpy(float a, const float* x, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] += a * x[i];
+}
+
+void scale(float a, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] *= a;
+}
+
+void f32_to_bf16(const float* x, uint16_t* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x[i]);
+    const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    y[i] = static_cast<uint16_t>(nan ? bits >> 16 | 0x40
+                                     : (bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+  }
+}
+
+void bf16_to_f32(const uint16_t* x, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = BF16::load(x[i]);
+}
+
+void f16_to_f32(const uint16_t* x, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] = F16::load(x[i]);
+}
+
+}  // namespace
+
+extern constinit const KernelTable kRefKernels;
+constinit const KernelTable kRefKernels = {
+    .name = "ref",
+    .needs = 0,
+    .matmul_nt = {matmul_nt<F32, F32>, matmul_nt<F32, BF16>, matmul_nt<F32, F16>,
+                  matmul_nt<BF16, BF16>},
+    .matmul_nn = {matmul_nn<F32>, matmul_nn<BF16>, matmul_nn<F16>, nullptr},
+    .rms_norm = rms_norm,
+    .silu_mul = silu_mul,
+    .softmax_block = softmax_block,
+    .add = add,
+    .axpy = axpy,
+    .scale = scale,
+    .f32_to_bf16 = f32_to_bf16,
+    .bf16_to_f32 = bf16_to_f32,
+    .f16_to_f32 = f16_to_f32,
+};
+
+}  // namespace axk1

@@ -1,0 +1,79 @@
+// The kernels of one instruction set, as data: function pointers, a name, and the CPU features they
+// need. A null entry falls through to the next table; the plain C++ table `ref` is last and whole.
+//
+// Every kernel is single-threaded, allocates nothing and trusts its caller (src/ops checks shapes).
+//
+// Row invariance: y[i, j] of a matrix product depends, to the last bit, only on row i of x, column
+// j and k; never on m, n, or where the row stands in its block. So a token gets the same result
+// alone, in a batch, in any chunk and on any number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+namespace axk1 {
+
+// Bits of a mask.
+enum CpuFeature : uint32_t {
+  kCpuAvx2 = 1u << 0,        // AVX2, FMA and F16C
+  kCpuAvx512 = 1u << 1,      // AVX-512 F, BW, DQ, VL
+  kCpuAvx512Bf16 = 1u << 2,  // vdpbf16ps
+  kCpuAvx512Vnni = 1u << 3,  // vpdpbusd on 512 bits
+  kCpuAmxBf16 = 1u << 4,     // tiles and tdpbf16ps, granted by the kernel
+  kCpuAmxInt8 = 1u << 5,     // tiles and tdpbssd, granted by the kernel
+};
+
+struct MatmulArgs {
+  const void* x;    // [m, k], row-major
+  size_t x_stride;  // elements from one row to the next
+  const void* w;    // nt: [n, k]; nn: [k, n]
+  size_t w_stride;
+  float* y;         // [m, n]
+  size_t y_stride;
+  size_t m, n, k;
+};
+using MatmulKernel = void (*)(const MatmulArgs&);
+
+// Types of x and w of a product.
+enum class MatmulTypes : uint8_t { kF32F32, kF32BF16, kF32F16, kBF16BF16 };
+inline constexpr size_t kNumMatmulTypes = 4;
+
+struct KernelTable {
+  const char* name;
+  uint32_t needs;  // CpuFeature bits, all of which the machine must have
+
+  // y = x wᵀ with f32 accumulation, indexed by MatmulTypes. Checkpoint weights are [out, in], so
+  // this is the product of every projection.
+  MatmulKernel matmul_nt[kNumMatmulTypes];
+
+  // y += x w, x f32; the k products are added one row of w after the other. Indexed by
+  // MatmulTypes; kBF16BF16 is null in every table.
+  MatmulKernel matmul_nn[kNumMatmulTypes];
+
+  // y = x / sqrt(mean(x²) + eps) * weight, all [n]. y may be x.
+  void (*rms_norm)(const float* x, const float* weight, float eps, float* y, size_t n);
+
+  // y = gate / (1 + exp(-gate)) * up, all [n]. y may be gate or up.
+  void (*silu_mul)(const float* gate, const float* up, float* y, size_t n);
+
+  // One step of an online softmax (Milakov and Gimelshein 2018, algorithm 3) over one block of
+  // scores. With m = max(*running_max, scale * max(scores)):
+  //   scores[i] = exp(scale * scores[i] - m)
+  //   *running_sum = *running_sum * exp(*running_max - m) + sum(scores);  *running_max = m
+  // and returns exp(old running_max - m), by which the caller scales what it has accumulated.
+  // Start with *running_max = -infinity, *running_sum = 0. Needs n >= 1. The result does not depend
+  // on what follows the n scores.
+  float (*softmax_block)(float* scores, size_t n, float scale, float* running_max,
+                         float* running_sum);
+
+  void (*add)(const float* x, float* y, size_t n);             // y += x
+  void (*axpy)(float a, const float* x, float* y, size_t n);   // y += a x
+  void (*scale)(float a, float* y, size_t n);                  // y *= a
+  void (*f32_to_bf16)(const float* x, uint16_t* y, size_t n);  // nearest, ties to even
+  void (*bf16_to_f32)(const uint16_t* x, float* y, size_t n);
+  void (*f16_to_f32)(const uint16_t* x, float* y, size_t n);
+};
+
+}  // namespace axk1

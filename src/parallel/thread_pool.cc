@@ -1,0 +1,80 @@
+#include "parallel/thread_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "parallel/topology.h"
+
+namespace axk1 {
+namespace {
+
+// About 50 us on current processors: longer than the serial parts between two regions of a decode
+// step, short enough not to burn a core between requests.
+constexpr int kSpin = 2000;
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// Returns once value != old: polls `spin` times, then sleeps.
+uint32_t wait_while_equal(std::atomic<uint32_t>& value, uint32_t old, int spin) {
+  for (int i = 0; i < spin; ++i) {
+    const uint32_t now = value.load(std::memory_order_acquire);
+    if (now != old) return now;
+    pause();
+  }
+  value.wait(old, std::memory_order_acquire);
+  return value.load(std::memory_order_acquire);
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int num_threads)
+    : num_threads_(std::max(1, num_threads)), spin_(num_threads <= usable_cpus() ? kSpin : 0) {
+  for (int i = 1; i < num_threads_; ++i) threads_.emplace_back([this, i] { worker(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_ = true;
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadPool::execute(int thread_idx) {
+  try {
+    region_(body_, thread_idx);
+  } catch (...) {
+    std::lock_guard lock(exception_mutex_);
+    if (!exception_) exception_ = std::current_exception();
+  }
+}
+
+void ThreadPool::run_region(Region region, void* body) {
+  region_ = region;
+  body_ = body;
+  if (num_threads_ > 1) {
+    pending_.store(static_cast<uint32_t>(num_threads_ - 1), std::memory_order_relaxed);
+    generation_.fetch_add(1, std::memory_order_release);
+    generation_.notify_all();
+  }
+  execute(0);
+  for (uint32_t left = pending_.load(std::memory_order_acquire); left != 0;) {
+    left = wait_while_equal(pending_, left, spin_);
+  }
+  if (exception_) std::rethrow_exception(std::exchange(exception_, nullptr));
+}
+
+void ThreadPool::worker(int thread_idx) {
+  uint32_t seen = 0;
+  while (true) {
+    seen = wait_while_equal(generation_, seen, spin_);
+    if (stop_) return;
+    execute(thread_idx);
+    if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
+  }
+}
+
+}  // namespace axk1
