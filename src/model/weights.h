@@ -1,0 +1,94 @@
+// The weights of a model as the forward pass reads them: views into mapped safetensors files, or
+// into buffers where a conversion was asked for.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "formats/safetensors.h"
+#include "model/config.h"
+#include "tensor/buffer.h"
+#include "tensor/tensor_view.h"
+
+namespace axk1 {
+
+// One gated MLP: down(silu(gate x) * (up x)).
+struct ExpertWeights {
+  MatrixView gate;  // [intermediate, hidden]
+  MatrixView up;    // [intermediate, hidden]
+  MatrixView down;  // [hidden, intermediate]
+};
+
+// Norm weights are widened to f32. Absent parts are empty views and empty vectors.
+struct LayerWeights {
+  bool is_moe = false;
+
+  std::vector<float> input_layernorm;           // [hidden]
+  std::vector<float> post_attention_layernorm;  // [hidden]
+  std::vector<float> post_mlp_layernorm;        // [hidden]; empty where it is not applied
+  std::vector<float> q_a_layernorm;             // [q_lora_rank]; empty without it
+  std::vector<float> kv_a_layernorm;            // [kv_lora_rank]
+
+  MatrixView q_proj;              // [heads * qk_head_dim, hidden], only when q_lora_rank is 0
+  MatrixView q_a_proj;            // [q_lora_rank, hidden]
+  MatrixView q_b_proj;            // [heads * qk_head_dim, q_lora_rank]; per head nope, then rope
+  MatrixView kv_a_proj_with_mqa;  // [kv_lora_rank + qk_rope_head_dim, hidden]
+  MatrixView kv_b_proj;  // [heads * (qk_nope_head_dim + v_head_dim), kv_lora_rank]; per head k, v
+  MatrixView o_proj;     // [hidden, heads * v_head_dim]
+
+  ExpertWeights mlp;  // dense layers
+
+  MatrixView router;                           // [n_routed_experts, hidden], type as stored
+  std::vector<float> e_score_correction_bias;  // [n_routed_experts]; zeros when absent
+  std::vector<ExpertWeights> experts;          // [n_routed_experts]
+  ExpertWeights shared_experts;  // n_shared_experts * moe_intermediate_size wide; empty when none
+};
+
+// What a checkpoint turned out to hold.
+struct CheckpointSummary {
+  uint64_t num_files = 0;
+  uint64_t num_tensors = 0;      // all of them, also those counted apart below
+  uint64_t parameters = 0;       // elements of the weights that the architecture has (model/plan.h)
+  uint64_t weight_bytes = 0;     // bytes of those weights in the files
+  uint64_t num_mtp_tensors = 0;  // of multi-token-prediction layers: recognised, not computed
+  uint64_t mtp_parameters = 0;
+  uint64_t num_unused_tensors = 0;  // rotary buffers and the like: read past
+  bool has_router_bias = false;
+  bool fused_experts = false;
+};
+
+// Owns what its views point into; movable, the views stay valid. Any thread may read.
+struct ModelWeights {
+  DType compute_dtype = DType::kF32;  // see LoadOptions::dtype
+  MatrixView embed_tokens;            // [vocab, hidden]
+  MatrixView lm_head;                 // [vocab, hidden]; the same bytes as embed_tokens when tied
+  std::vector<float> norm;            // [hidden]
+  std::vector<LayerWeights> layers;   // [num_hidden_layers]
+  CheckpointSummary summary;
+
+  std::vector<SafetensorsFile> files;  // owners of mapped weights
+  std::vector<Buffer> buffers;         // owners of converted and synthetic weights
+};
+
+struct LoadOptions {
+  // The compute type. kF32 keeps the stored bytes as they are (kernels widen bf16 and f16 exactly);
+  // kBF16 makes bf16 copies of f32 and f16 matrices (bf16 ones stay mapped, the router keeps its
+  // stored type). kF16 is refused. Default: kBF16 for a bf16 checkpoint, kF32 for any other.
+  std::optional<DType> dtype;
+};
+
+// Opens every safetensors file of `dir` (model.safetensors, or the shards of
+// model.safetensors.index.json) and checks all names, types and shapes against the config before
+// anything is computed. Throws Error naming the file and the tensor; when several tensors are
+// wrong, the first few and the count.
+ModelWeights load_weights(const std::string& dir, const ModelConfig& config,
+                          const LoadOptions& options = {});
+
+// Weights of any shape without files, for measuring: values of the size of a trained model's,
+// repeated from a pool, every matrix with memory of its own. `dtype` (f32, bf16 or f16) is the type
+// of the matrices; compute_dtype follows it as above.
+ModelWeights random_weights(const ModelConfig& config, DType dtype, uint64_t seed);
+
+}  // namespace axk1
