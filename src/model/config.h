@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "io/json.h"
+#include "ops/router.h"
 #include "tensor/dtype.h"
 
 namespace axk1 {
@@ -64,11 +65,9 @@ struct ModelConfig {
   bool rope_interleave = true;
   bool attention_bias = false;  // always false: true is refused
 
-  // How the router scores a group of experts. transformers adds the two largest biased scores of
-  // the group (kTop2Sum, what every config gets); vLLM takes the largest one (kMax) when the
-  // checkpoint has no e_score_correction_bias. No config field of a release chooses kMax: it is
-  // for callers that want to reproduce vLLM on such a checkpoint.
-  enum class GroupScore { kTop2Sum, kMax };
+  // transformers adds the two largest biased scores of a group (what every config gets); vLLM takes
+  // the largest one when the checkpoint has no e_score_correction_bias. No config field of a
+  // release chooses kMax: it is for callers that want to reproduce vLLM on such a checkpoint.
   GroupScore group_score = GroupScore::kTop2Sum;
 
   // RMSNorm of the MoE block's output before the residual add (axk1 and AXK1). Never on a dense

@@ -9,17 +9,11 @@
 
 #include "formats/safetensors.h"
 #include "model/config.h"
+#include "ops/moe.h"
 #include "tensor/buffer.h"
 #include "tensor/tensor_view.h"
 
 namespace axk1 {
-
-// One gated MLP: down(silu(gate x) * (up x)).
-struct ExpertWeights {
-  MatrixView gate;  // [intermediate, hidden]
-  MatrixView up;    // [intermediate, hidden]
-  MatrixView down;  // [hidden, intermediate]
-};
 
 // Norm weights are widened to f32. Absent parts are empty views and empty vectors.
 struct LayerWeights {

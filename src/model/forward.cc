@@ -1,0 +1,343 @@
+#include "model/forward.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace axk1 {
+namespace {
+
+MlaShape mla_shape(const ModelConfig& c) {
+  return {.num_heads = static_cast<size_t>(c.num_attention_heads),
+          .qk_nope_head_dim = static_cast<size_t>(c.qk_nope_head_dim),
+          .qk_rope_head_dim = static_cast<size_t>(c.qk_rope_head_dim),
+          .v_head_dim = static_cast<size_t>(c.v_head_dim),
+          .kv_lora_rank = static_cast<size_t>(c.kv_lora_rank)};
+}
+
+RouterShape router_shape(const ModelConfig& c) {
+  return {.num_experts = static_cast<size_t>(c.n_routed_experts),
+          .top_k = static_cast<size_t>(c.num_experts_per_tok),
+          .num_groups = static_cast<size_t>(c.n_group),
+          .top_groups = static_cast<size_t>(c.topk_group),
+          .group_score = c.group_score,
+          .norm_topk_prob = c.norm_topk_prob,
+          .scaling_factor = static_cast<float>(c.routed_scaling_factor)};
+}
+
+MoeShape moe_shape(const ModelConfig& c) {
+  const bool any_dense =
+      std::find(c.is_moe_layer.begin(), c.is_moe_layer.end(), false) != c.is_moe_layer.end();
+  const bool any_moe = c.num_moe_layers() > 0;
+  MoeShape shape{.hidden_size = static_cast<size_t>(c.hidden_size)};
+  if (any_dense) shape.max_shared_intermediate = static_cast<size_t>(c.intermediate_size);
+  if (any_moe) {
+    shape.num_experts = static_cast<size_t>(c.n_routed_experts);
+    shape.top_k = static_cast<size_t>(c.num_experts_per_tok);
+    shape.moe_intermediate_size = static_cast<size_t>(c.moe_intermediate_size);
+    shape.max_shared_intermediate =
+        std::max(shape.max_shared_intermediate,
+                 static_cast<size_t>(c.n_shared_experts * c.moe_intermediate_size));
+  }
+  return shape;
+}
+
+}  // namespace
+
+Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const KernelTable& kernels,
+                 ThreadPool& pool, const ForwardOptions& options)
+    : config_(config),
+      weights_(weights),
+      ctx_{kernels, pool},
+      options_(options),
+      dtype_(weights.compute_dtype),
+      router_shape_(router_shape(config)),
+      inv_freq_(config.rope_inv_freq()),
+      mla_(mla_shape(config), static_cast<float>(config.softmax_scale()), dtype_,
+           options.max_batch_tokens, pool.num_threads()),
+      moe_(moe_shape(config), dtype_, options.max_batch_tokens) {
+  const size_t tokens = options.max_batch_tokens;
+  const size_t hidden = static_cast<size_t>(config.hidden_size);
+  const MlaShape shape = mla_shape(config);
+  const auto f32 = [&](size_t width) { return Buffer(tokens * width * sizeof(float)); };
+  const auto bf16 = [&](size_t width) {
+    return dtype_ == DType::kBF16 ? Buffer(tokens * width * sizeof(uint16_t)) : Buffer();
+  };
+  hidden_ = f32(hidden);
+  x_ = f32(hidden);
+  x16_ = bf16(hidden);
+  cos_ = f32(inv_freq_.size());
+  sin_ = f32(inv_freq_.size());
+  q_a_ = f32(static_cast<size_t>(config.q_lora_rank));
+  q_a16_ = bf16(static_cast<size_t>(config.q_lora_rank));
+  kv_a_ = f32(shape.latent_dim());
+  q_ = f32(shape.num_heads * shape.qk_head_dim());
+  attn_ = f32(shape.num_heads * shape.v_head_dim);
+  attn16_ = bf16(shape.num_heads * shape.v_head_dim);
+  out_ = f32(hidden);
+  if (config.num_moe_layers()) {
+    router_logits_ = f32(router_shape_.num_experts);
+    expert_indices_.resize(tokens * router_shape_.top_k);
+    expert_weights_.resize(tokens * router_shape_.top_k);
+  }
+  cache_of_.reserve(tokens);
+  position_of_.reserve(tokens);
+  logit_rows_.reserve(tokens);
+  mla_rows_.reserve(tokens);
+}
+
+const void* Forward::activations(const Buffer& f32, const Buffer& bf16) const {
+  return dtype_ == DType::kBF16 ? bf16.data() : f32.data();
+}
+
+// y = rms_norm(x) for every token, and y16 the same in bf16 when activations are.
+void Forward::norm_rows(const float* x, size_t x_stride, const std::vector<float>& weight,
+                        float eps, float* y, size_t y_stride, Buffer& y16) {
+  const size_t n = weight.size();
+  ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      ctx_.kernels.rms_norm(x + t * x_stride, weight.data(), eps, y + t * y_stride, n);
+      if (dtype_ == DType::kBF16) {
+        ctx_.kernels.f32_to_bf16(y + t * y_stride, y16.as<uint16_t>() + t * n, n);
+      }
+    }
+  });
+}
+
+void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observer) {
+  embed(batch);
+  const size_t hidden = static_cast<size_t>(config_.hidden_size);
+  const float eps = static_cast<float>(config_.rms_norm_eps);
+  const std::span<const float> h(hidden_.as<float>(), num_tokens_ * hidden);
+  const std::span<const float> out(out_.as<float>(), num_tokens_ * hidden);
+  if (observer) observer->hidden(0, h);
+
+  for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+    const LayerWeights& w = weights_.layers[layer];
+
+    norm_rows(h.data(), hidden, w.input_layernorm, eps, x_.as<float>(), hidden, x16_);
+    attention(layer, batch);
+    if (observer) observer->attn_out(layer, out);
+
+    // h += attention, then the norm of what comes next, in one pass over the rows.
+    ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
+      for (size_t t = begin; t < end; ++t) {
+        ctx_.kernels.add(out_.as<float>() + t * hidden, hidden_.as<float>() + t * hidden, hidden);
+      }
+    });
+    norm_rows(h.data(), hidden, w.post_attention_layernorm, eps, x_.as<float>(), hidden, x16_);
+    mlp(layer, observer);
+    if (observer) observer->mlp_out(layer, out);
+    if (observer) observer->hidden(layer + 1, h);
+  }
+  for (const SequenceInput& sequence : batch) sequence.cache->advance(sequence.tokens.size());
+}
+
+// h = embedding of every token; positions, rotary angles, and which rows will want logits.
+void Forward::embed(std::span<const SequenceInput> batch) {
+  const size_t hidden = static_cast<size_t>(config_.hidden_size);
+  const MatrixView& table = weights_.embed_tokens;
+  const float scaling = static_cast<float>(config_.rope_attention_scaling());
+  const size_t half = inv_freq_.size();
+  cache_of_.clear();
+  position_of_.clear();
+  logit_rows_.clear();
+  num_tokens_ = 0;
+  for (const SequenceInput& sequence : batch) {
+    AXK1_CHECK(!sequence.tokens.empty() && sequence.cache);
+    AXK1_CHECK(sequence.cache->dtype() == dtype_);
+    AXK1_CHECK(sequence.cache->capacity() >= sequence.cache->length() + sequence.tokens.size());
+    AXK1_CHECK(num_tokens_ + sequence.tokens.size() <= options_.max_batch_tokens);
+    for (size_t i = 0; i < sequence.tokens.size(); ++i) {
+      const int32_t token = sequence.tokens[i];
+      AXK1_CHECK(token >= 0 && static_cast<size_t>(token) < table.rows);
+      float* h = hidden_.as<float>() + num_tokens_ * hidden;
+      const MatrixView row = table.slice_rows(static_cast<size_t>(token), 1);
+      switch (row.dtype) {
+        case DType::kF32:
+          std::memcpy(h, row.data, hidden * sizeof(float));
+          break;
+        case DType::kBF16:
+          ctx_.kernels.bf16_to_f32(static_cast<const uint16_t*>(row.data), h, hidden);
+          break;
+        case DType::kF16:
+          ctx_.kernels.f16_to_f32(static_cast<const uint16_t*>(row.data), h, hidden);
+          break;
+      }
+      const size_t position = sequence.cache->length() + i;
+      rope_angles(position, inv_freq_, scaling, cos_.as<float>() + num_tokens_ * half,
+                  sin_.as<float>() + num_tokens_ * half);
+      cache_of_.push_back(sequence.cache);
+      position_of_.push_back(position);
+      if (sequence.all_logits || i + 1 == sequence.tokens.size()) {
+        logit_rows_.push_back(static_cast<uint32_t>(num_tokens_));
+      }
+      ++num_tokens_;
+    }
+  }
+  num_logit_rows_ = logit_rows_.size();
+}
+
+// out = o_proj(attention(x)).
+void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
+  const LayerWeights& w = weights_.layers[layer];
+  const MlaShape shape = mla_shape(config_);
+  const size_t hidden = static_cast<size_t>(config_.hidden_size);
+  const size_t q_lora = static_cast<size_t>(config_.q_lora_rank);
+  const float eps = static_cast<float>(config_.lora_norm_eps);
+  const size_t q_width = shape.num_heads * shape.qk_head_dim();
+  const void* x = activations(x_, x16_);
+  const auto task = [&](const void* in, size_t width, const MatrixView& weight, Buffer& y,
+                        size_t y_width) {
+    return MatmulTask{.x = in,
+                      .x_dtype = dtype_,
+                      .x_stride = width,
+                      .w = weight,
+                      .y = y.as<float>(),
+                      .y_stride = y_width,
+                      .m = num_tokens_};
+  };
+
+  // Latents of keys and values, and queries (through their own latent when q_lora_rank is set).
+  const MatmulTask kv_a = task(x, hidden, w.kv_a_proj_with_mqa, kv_a_, shape.latent_dim());
+  if (q_lora) {
+    matmul(ctx_, std::array{kv_a, task(x, hidden, w.q_a_proj, q_a_, q_lora)});
+    norm_rows(q_a_.as<float>(), q_lora, w.q_a_layernorm, eps, q_a_.as<float>(), q_lora, q_a16_);
+    write_cache(layer, batch);
+    matmul(ctx_, task(activations(q_a_, q_a16_), q_lora, w.q_b_proj, q_, q_width));
+  } else {
+    matmul(ctx_, std::array{kv_a, task(x, hidden, w.q_proj, q_, q_width)});
+    write_cache(layer, batch);
+  }
+
+  const size_t half = shape.qk_rope_head_dim / 2;
+  ctx_.pool.parallel_for(num_tokens_ * shape.num_heads, 8, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      const size_t t = i / shape.num_heads;
+      rope(q_.as<float>() + i * shape.qk_head_dim() + shape.qk_nope_head_dim, half,
+           cos_.as<float>() + t * half, sin_.as<float>() + t * half, config_.rope_interleave);
+    }
+  });
+
+  mla_rows_.clear();
+  size_t t = 0;
+  for (const SequenceInput& sequence : batch) {
+    mla_rows_.push_back({.q = q_.as<float>() + t * q_width,
+                         .out = attn_.as<float>() + t * shape.num_heads * shape.v_head_dim,
+                         .num_rows = sequence.tokens.size(),
+                         .first_position = sequence.cache->length(),
+                         .blocks = sequence.cache->blocks(layer)});
+    t += sequence.tokens.size();
+  }
+  mla_.run(ctx_, mla_rows_, w.kv_b_proj, options_.mla_form);
+
+  const size_t width = shape.num_heads * shape.v_head_dim;
+  if (dtype_ == DType::kBF16) {
+    ctx_.pool.parallel_for(num_tokens_ * width, 4096, [&](size_t begin, size_t end) {
+      ctx_.kernels.f32_to_bf16(attn_.as<float>() + begin, attn16_.as<uint16_t>() + begin,
+                               end - begin);
+    });
+  }
+  matmul(ctx_, task(activations(attn_, attn16_), width, w.o_proj, out_, hidden));
+}
+
+// The cache row of every token: the normed latent and the rotated shared key.
+void Forward::write_cache(size_t layer, std::span<const SequenceInput>) {
+  const LayerWeights& w = weights_.layers[layer];
+  const MlaShape shape = mla_shape(config_);
+  const size_t lora = shape.kv_lora_rank, latent = shape.latent_dim();
+  const size_t half = shape.qk_rope_head_dim / 2;
+  const float eps = static_cast<float>(config_.lora_norm_eps);
+  ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      float* kv = kv_a_.as<float>() + t * latent;
+      ctx_.kernels.rms_norm(kv, w.kv_a_layernorm.data(), eps, kv, lora);
+      rope(kv + lora, half, cos_.as<float>() + t * half, sin_.as<float>() + t * half,
+           config_.rope_interleave);
+      void* row = cache_of_[t]->row(layer, position_of_[t]);
+      if (dtype_ == DType::kBF16) {
+        ctx_.kernels.f32_to_bf16(kv, static_cast<uint16_t*>(row), latent);
+      } else {
+        std::memcpy(row, kv, latent * sizeof(float));
+      }
+    }
+  });
+}
+
+// out = MLP or MoE of x, with the post-MLP norm; h += out.
+void Forward::mlp(size_t layer, ForwardObserver* observer) {
+  const LayerWeights& w = weights_.layers[layer];
+  const size_t hidden = static_cast<size_t>(config_.hidden_size);
+  Moe::Input input{.x = activations(x_, x16_), .num_tokens = num_tokens_};
+  if (w.is_moe) {
+    const size_t experts = router_shape_.num_experts, top_k = router_shape_.top_k;
+    matmul(ctx_, MatmulTask{.x = x_.data(),
+                            .x_dtype = DType::kF32,
+                            .x_stride = hidden,
+                            .w = w.router,
+                            .y = router_logits_.as<float>(),
+                            .y_stride = experts,
+                            .m = num_tokens_});
+    const float* logits = router_logits_.as<float>();
+    ctx_.pool.parallel_for(num_tokens_, 8, [&](size_t begin, size_t end) {
+      for (size_t t = begin; t < end; ++t) {
+        route(router_shape_, logits + t * experts, w.e_score_correction_bias.data(),
+              expert_indices_.data() + t * top_k, expert_weights_.data() + t * top_k);
+      }
+    });
+    input.indices = {expert_indices_.data(), num_tokens_ * top_k};
+    input.weights = {expert_weights_.data(), num_tokens_ * top_k};
+    input.experts = w.experts;
+    if (w.shared_experts.gate) input.shared = &w.shared_experts;
+    if (observer) {
+      size_t moe_idx = 0;
+      for (size_t i = 0; i < layer; ++i) moe_idx += weights_.layers[i].is_moe;
+      observer->router(moe_idx, {logits, num_tokens_ * experts}, input.indices, input.weights);
+    }
+  } else {
+    input.shared = &w.mlp;
+  }
+  moe_.run(ctx_, input);
+
+  const float eps = static_cast<float>(config_.rms_norm_eps);
+  ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      float* out = out_.as<float>() + t * hidden;
+      moe_.combine(ctx_.kernels, t, out);
+      if (!w.post_mlp_layernorm.empty()) {
+        ctx_.kernels.rms_norm(out, w.post_mlp_layernorm.data(), eps, out, hidden);
+      }
+      ctx_.kernels.add(out, hidden_.as<float>() + t * hidden, hidden);
+    }
+  });
+}
+
+std::span<const float> Forward::logits(size_t first_row, size_t count) {
+  AXK1_CHECK(first_row + count <= num_logit_rows_);
+  const size_t hidden = static_cast<size_t>(config_.hidden_size);
+  const size_t vocab = weights_.lm_head.rows;
+  const float eps = static_cast<float>(config_.rms_norm_eps);
+  if (logits_.size_bytes() < count * vocab * sizeof(float)) {
+    logits_ = Buffer(count * vocab * sizeof(float));
+  }
+  for (size_t i = 0; i < count; ++i) {
+    float* x = x_.as<float>() + i * hidden;
+    ctx_.kernels.rms_norm(hidden_.as<float>() + logit_rows_[first_row + i] * hidden,
+                          weights_.norm.data(), eps, x, hidden);
+    if (dtype_ == DType::kBF16) {
+      ctx_.kernels.f32_to_bf16(x, x16_.as<uint16_t>() + i * hidden, hidden);
+    }
+  }
+  matmul(ctx_, MatmulTask{.x = activations(x_, x16_),
+                          .x_dtype = dtype_,
+                          .x_stride = hidden,
+                          .w = weights_.lm_head,
+                          .y = logits_.as<float>(),
+                          .y_stride = vocab,
+                          .m = count});
+  return {logits_.as<float>(), count * vocab};
+}
+
+}  // namespace axk1

@@ -1,0 +1,110 @@
+// The forward pass of the A.X K1 graph, for batches of sequences, in prefill and in decode.
+// Follows transformers' modeling_axk1.py; the steps are in docs/architecture.md.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/kernel_table.h"
+#include "model/config.h"
+#include "model/kv_cache.h"
+#include "model/weights.h"
+#include "ops/mla.h"
+#include "ops/moe.h"
+#include "ops/op_context.h"
+#include "ops/rope.h"
+#include "ops/router.h"
+#include "parallel/thread_pool.h"
+
+namespace axk1 {
+
+// The next tokens of one sequence, which start at position cache->length().
+struct SequenceInput {
+  std::span<const int32_t> tokens;  // at least one
+  KvCache* cache = nullptr;         // capacity for length() + tokens; written and advanced
+  bool all_logits = false;          // logits for every token, else for the last one only
+};
+
+// Sees intermediate results as they are made, [tokens of the batch, ..]; for comparing engines.
+class ForwardObserver {
+ public:
+  virtual ~ForwardObserver() = default;
+  // The residual stream: idx 0 is the embedding, idx i + 1 the output of layer i.
+  virtual void hidden(size_t /*idx*/, std::span<const float>) {}
+  // What attention, and what the MLP, adds to the residual stream.
+  virtual void attn_out(size_t /*layer*/, std::span<const float>) {}
+  virtual void mlp_out(size_t /*layer*/, std::span<const float>) {}
+  // moe_idx counts MoE layers. logits [tokens, experts]; indices, weights [tokens, top_k].
+  virtual void router(size_t /*moe_idx*/, std::span<const float> /*logits*/,
+                      std::span<const int32_t> /*indices*/, std::span<const float> /*weights*/) {}
+};
+
+struct ForwardOptions {
+  size_t max_batch_tokens = 512;  // tokens of one run(), over all sequences
+  MlaForm mla_form = MlaForm::kAutomatic;
+};
+
+// Owns all memory that a step needs, reserved at construction: run() allocates nothing once the
+// work lists have reached their size. References are kept. One thread at a time.
+//
+// Weights of compute type bf16 are multiplied with activations rounded to bf16, sums, norms,
+// softmax and the residual stream stay in f32; with f32 nothing is rounded. The router is always
+// computed from f32.
+class Forward {
+ public:
+  Forward(const ModelConfig& config, const ModelWeights& weights, const KernelTable& kernels,
+          ThreadPool& pool, const ForwardOptions& options = {});
+
+  // Runs the tokens of all sequences, at most max_batch_tokens together, every token id within the
+  // vocabulary. A sequence's result does not depend on the others.
+  void run(std::span<const SequenceInput> batch, ForwardObserver* observer = nullptr);
+
+  // Logits [count, vocab_size] of rows of the last run(), valid until the next call of this
+  // object. Rows are in order of sequences: the last token of each, or all where asked for.
+  std::span<const float> logits(size_t first_row, size_t count);
+  size_t num_logit_rows() const { return num_logit_rows_; }
+
+  DType cache_dtype() const { return dtype_; }
+  const ForwardOptions& options() const { return options_; }
+
+ private:
+  void embed(std::span<const SequenceInput> batch);
+  void attention(size_t layer, std::span<const SequenceInput> batch);
+  void write_cache(size_t layer, std::span<const SequenceInput> batch);
+  void mlp(size_t layer, ForwardObserver* observer);
+  void norm_rows(const float* x, size_t x_stride, const std::vector<float>& weight, float eps,
+                 float* y, size_t y_stride, Buffer& y16);
+  const void* activations(const Buffer& f32, const Buffer& bf16) const;
+
+  const ModelConfig& config_;
+  const ModelWeights& weights_;
+  OpContext ctx_;
+  ForwardOptions options_;
+  DType dtype_;  // of activations and of the cache: f32 or bf16
+  RouterShape router_shape_;
+  std::vector<float> inv_freq_;
+  Mla mla_;
+  Moe moe_;
+
+  size_t num_tokens_ = 0;  // of the batch that runs
+  size_t num_logit_rows_ = 0;
+  std::vector<MlaRows> mla_rows_;
+  std::vector<KvCache*> cache_of_;       // [tokens]
+  std::vector<size_t> position_of_;      // [tokens]
+  std::vector<uint32_t> logit_rows_;     // [logit rows] token index
+  Buffer hidden_;                        // [tokens, hidden] the residual stream
+  Buffer x_, x16_;                       // [tokens, hidden] normed, and rounded to bf16
+  Buffer cos_, sin_;                     // [tokens, rope / 2]
+  Buffer q_a_, q_a16_;                   // [tokens, q_lora_rank]
+  Buffer kv_a_;                          // [tokens, kv_lora_rank + rope]
+  Buffer q_;                             // [tokens, heads * qk_head_dim]
+  Buffer attn_, attn16_;                 // [tokens, heads * v_head_dim]
+  Buffer out_;                           // [tokens, hidden] what is added to the residual stream
+  Buffer router_logits_;                 // [tokens, experts]
+  std::vector<int32_t> expert_indices_;  // [tokens, top_k]
+  std::vector<float> expert_weights_;    // [tokens, top_k]
+  Buffer logits_;                        // [rows, vocab], grows to the largest request
+};
+
+}  // namespace axk1

@@ -1,0 +1,51 @@
+// The compressed cache of one sequence: for every layer and position the normed latent and the
+// rotated shared key, kv_lora_rank + qk_rope_head_dim numbers.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/config.h"
+#include "ops/mla.h"
+#include "tensor/buffer.h"
+
+namespace axk1 {
+
+// Memory comes in blocks of kLatentBlockTokens positions (all layers), taken by reserve() and kept.
+// Movable. Not for use by two threads at once.
+class KvCache {
+ public:
+  // `dtype`: f32 or bf16.
+  KvCache(const ModelConfig& config, DType dtype);
+
+  size_t length() const { return length_; }  // positions that hold a token
+  size_t capacity() const { return buffers_.size() * kLatentBlockTokens; }
+  DType dtype() const { return dtype_; }
+
+  // Makes capacity() at least num_tokens. Throws Error(kOutOfMemory).
+  void reserve(size_t num_tokens);
+
+  // Forgets the positions from num_tokens on; num_tokens <= length().
+  void truncate(size_t num_tokens);
+
+  // Counts the positions that the forward pass has just written.
+  void advance(size_t num_tokens);
+
+  // The row of a position that was reserved: [latent_dim].
+  void* row(size_t layer, size_t position);
+
+  // The blocks of a layer: [capacity / kLatentBlockTokens], each [kLatentBlockTokens, latent_dim].
+  const void* const* blocks(size_t layer) const { return blocks_[layer].data(); }
+
+  static size_t bytes_per_token(const ModelConfig& config, DType dtype);
+
+ private:
+  size_t num_layers_;
+  size_t row_bytes_;
+  DType dtype_;
+  size_t length_ = 0;
+  std::vector<Buffer> buffers_;                   // one a block: [layers, tokens, latent_dim]
+  std::vector<std::vector<const void*>> blocks_;  // [layers][blocks]
+};
+
+}  // namespace axk1

@@ -1,0 +1,91 @@
+#include "ops/matmul.h"
+
+#include <algorithm>
+
+#include "base/bits.h"
+#include "base/check.h"
+
+namespace axk1 {
+namespace {
+
+// Rows of w are handed out in multiples of this, so that kernels see whole register tiles.
+constexpr size_t kRowGrain = 8;
+
+// Time of one row of w in arbitrary units: its bytes from memory, or its multiply-adds, whichever
+// takes longer. A core reads about 8 bytes in the time of 32 multiply-adds.
+double row_cost(const MatmulTask& task) {
+  const double k = static_cast<double>(task.w.cols);
+  const double bytes = k * static_cast<double>(dtype_bytes(task.w.dtype));
+  return std::max(bytes, k * static_cast<double>(task.m) / 4);
+}
+
+void run_rows(const OpContext& ctx, const MatmulTask& task, size_t first, size_t count) {
+  const MatrixView w = task.w.slice_rows(first, count);
+  const MatmulKernel kernel =
+      ctx.kernels.matmul_nt[static_cast<size_t>(matmul_types(task.x_dtype, w.dtype))];
+  kernel({.x = task.x,
+          .x_stride = task.x_stride,
+          .w = w.data,
+          .w_stride = w.stride,
+          .y = task.y + first,
+          .y_stride = task.y_stride,
+          .m = task.m,
+          .n = count,
+          .k = w.cols});
+}
+
+}  // namespace
+
+MatmulTypes matmul_types(DType x, DType w) {
+  if (x == DType::kBF16) {
+    AXK1_CHECK(w == DType::kBF16);
+    return MatmulTypes::kBF16BF16;
+  }
+  AXK1_CHECK(x == DType::kF32);
+  switch (w) {
+    case DType::kF32:
+      return MatmulTypes::kF32F32;
+    case DType::kBF16:
+      return MatmulTypes::kF32BF16;
+    case DType::kF16:
+      return MatmulTypes::kF32F16;
+  }
+  AXK1_CHECK(false);
+}
+
+void matmul(const OpContext& ctx, std::span<const MatmulTask> tasks) {
+  double total = 0;
+  for (const MatmulTask& task : tasks) {
+    AXK1_CHECK(task.m == 0 || (task.x && task.y && task.x_stride >= task.w.cols));
+    total += row_cost(task) * static_cast<double>(task.w.rows);
+  }
+  const int num_threads = ctx.pool.num_threads();
+  if (num_threads == 1) {
+    for (const MatmulTask& task : tasks) {
+      if (task.m) run_rows(ctx, task, 0, task.w.rows);
+    }
+    return;
+  }
+  ctx.pool.run([&](int thread_idx) {
+    const double begin = total * thread_idx / num_threads;
+    const double end = total * (thread_idx + 1) / num_threads;
+    double at = 0;  // cost of the tasks before this one
+    for (const MatmulTask& task : tasks) {
+      const double cost = row_cost(task);
+      const size_t rows = task.w.rows;
+      // The row at which a cut falls, by the same arithmetic on both sides of the cut.
+      const auto row_at = [&](double cut) {
+        const double row = (cut - at) / cost;
+        if (row <= 0) return size_t{0};
+        if (row >= static_cast<double>(rows)) return rows;
+        return std::min(rows, round_up(static_cast<size_t>(row), kRowGrain));
+      };
+      const size_t first = thread_idx == 0 ? 0 : row_at(begin);
+      const size_t last = thread_idx == num_threads - 1 ? rows : row_at(end);
+      if (first < last && task.m) run_rows(ctx, task, first, last - first);
+      at += cost * static_cast<double>(rows);
+    }
+  });
+}
+
+}  // namespace axk1
