@@ -13,14 +13,13 @@ namespace axk1 {
 
 struct GenerateOptions {
   SamplingOptions sampling;
-  size_t max_tokens = 0;           // 0: until the context is full
-  std::vector<std::string> stop;   // texts that end the answer and are not part of it
-  std::vector<TokenId> stop_ids;   // besides the model's end tokens
-  bool ignore_eos = false;         // go on past the model's end tokens
-  int top_logprobs = -1;           // -1: no log-probabilities; n: of the token and of the n best
+  size_t max_tokens = 0;          // 0: until the context is full
+  std::vector<std::string> stop;  // texts that end the answer and are not part of it
+  std::vector<TokenId> stop_ids;  // besides the model's end tokens
+  bool ignore_eos = false;        // go on past the model's end tokens
+  int top_logprobs = -1;          // -1: no log-probabilities; n: of the token and of the n best
   // Special tokens are left out of the text, except these, which mark parts of an answer.
-  std::vector<std::string> visible_special = {"<think>", "</think>", "<tool_call>",
-                                              "</tool_call>"};
+  std::vector<std::string> visible_special = {"<think>", "</think>", "<tool_call>", "</tool_call>"};
 };
 
 enum class FinishReason { kStop, kLength, kCancelled };

@@ -42,11 +42,15 @@ class Sampler {
                  std::span<const TokenId> answer);
 
  private:
+  struct Candidate {
+    TokenId id;
+    float weight;  // probability relative to the most likely one
+  };
   SamplingOptions options_;
   Rng rng_;
   std::vector<float> scores_;     // [vocab_size]
   std::vector<uint32_t> counts_;  // [vocab_size], zero between calls
-  std::vector<TokenLogprob> candidates_;
+  std::vector<Candidate> candidates_;
 };
 
 // log softmax(logits)[id].
