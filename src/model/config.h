@@ -30,7 +30,8 @@ struct RopeParameters {
 };
 
 // Read-only after parse_model_config, which leaves every size within sane limits and consistent
-// with the others, so that products of any four of them fit in 64 bits.
+// with the others: below 2^48 parameters in all, at most 2^20 experts over all layers, and no
+// matrix, cache or activation size that overflows 64 bits.
 struct ModelConfig {
   std::string model_type;  // as written: axk1, AXK1, deepseek_v3
 

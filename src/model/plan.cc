@@ -1,0 +1,110 @@
+#include "model/plan.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/error.h"
+#include "io/file.h"
+
+namespace axk1 {
+namespace {
+
+// The one formula, in the number type of the caller.
+template <class Number>
+BasicParameterCounts<Number> parts_of(const ModelConfig& c) {
+  const auto n = [](int64_t value) { return static_cast<Number>(value); };
+  const Number hidden = n(c.hidden_size), layers = n(c.num_hidden_layers);
+  const Number heads = n(c.num_attention_heads), qk = n(c.qk_head_dim());
+  const Number moe_layers = n(c.num_moe_layers()), dense_layers = layers - moe_layers;
+  const Number expert = 3 * hidden * n(c.moe_intermediate_size);
+
+  Number queries = hidden * heads * qk;
+  if (c.q_lora_rank > 0) {
+    const Number rank = n(c.q_lora_rank);
+    queries = hidden * rank + rank + rank * heads * qk;
+  }
+  const Number kv_rank = n(c.kv_lora_rank);
+  const Number kv = hidden * (kv_rank + n(c.qk_rope_head_dim)) + kv_rank +
+                    kv_rank * heads * n(c.qk_nope_head_dim + c.v_head_dim);
+  const Number output = heads * n(c.v_head_dim) * hidden;
+
+  BasicParameterCounts<Number> parts;
+  parts.embedding = c.tie_word_embeddings ? 0 : n(c.vocab_size) * hidden;
+  parts.attention = layers * (queries + kv + output);
+  parts.norms = layers * hidden * (c.has_post_mlp_norm ? 3 : 2) + hidden;
+  parts.dense_mlp = dense_layers * 3 * hidden * n(c.intermediate_size);
+  parts.router = moe_layers * n(c.n_routed_experts) * hidden;
+  parts.shared_experts = moe_layers * n(c.n_shared_experts) * expert;
+  parts.routed_experts = moe_layers * n(c.n_routed_experts) * expert;
+  parts.lm_head = n(c.vocab_size) * hidden;
+  parts.unapplied_norms = c.has_post_mlp_norm ? dense_layers * hidden : 0;
+  parts.active_routed_experts = moe_layers * n(c.num_experts_per_tok) * expert;
+  return parts;
+}
+
+// The number in a file of the kernel's; 0 when there is none ("max" means no limit).
+uint64_t number_in_file(const std::string& path) {
+  try {
+    const std::string text = read_file(path, 4096);
+    uint64_t number = 0;
+    std::from_chars(text.data(), text.data() + text.size(), number);
+    return number;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+}  // namespace
+
+ParameterCounts count_parameters(const ModelConfig& config) {
+  return parts_of<uint64_t>(config);
+}
+
+double approximate_parameters(const ModelConfig& config) {
+  return parts_of<double>(config).total();
+}
+
+uint64_t kv_bytes_per_token(const ModelConfig& config, DType cache_dtype) {
+  return static_cast<uint64_t>(config.num_hidden_layers) *
+         static_cast<uint64_t>(config.kv_lora_rank + config.qk_rope_head_dim) *
+         dtype_bytes(cache_dtype);
+}
+
+MemoryPlan plan_memory(const ModelConfig& config, const PlanOptions& options) {
+  MemoryPlan plan;
+  plan.weights = options.weight_bytes;
+  plan.kv_cache = options.context_tokens * kv_bytes_per_token(config, options.cache_dtype);
+
+  // Values that live at once for a token: residual, normed input and output of a block; in
+  // attention the queries, their absorbed form and the attended latents; in an MLP gate and up.
+  const ModelConfig& c = config;
+  const int64_t attention =
+      c.q_lora_rank + c.num_attention_heads * (c.qk_head_dim() + c.v_head_dim + 2 * c.kv_lora_rank);
+  const int64_t moe =
+      c.num_moe_layers() == 0
+          ? 0
+          : 2 * c.moe_intermediate_size * (c.num_experts_per_tok + c.n_shared_experts) +
+                c.n_routed_experts + c.hidden_size * c.num_experts_per_tok;
+  const int64_t dense = 2 * c.intermediate_size;
+  const int64_t per_token = 3 * c.hidden_size + std::max({attention, moe, dense});
+  plan.scratch = sizeof(float) * (options.chunk_tokens * static_cast<uint64_t>(per_token) +
+                                  static_cast<uint64_t>(c.vocab_size));
+  return plan;
+}
+
+uint64_t machine_memory_bytes() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES), page_bytes = ::sysconf(_SC_PAGESIZE);
+  uint64_t bytes = pages > 0 && page_bytes > 0
+                       ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page_bytes)
+                       : 0;
+  for (const char* path :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    const uint64_t limit = number_in_file(path);
+    if (limit > 0 && (bytes == 0 || limit < bytes)) bytes = limit;
+  }
+  return bytes;
+}
+
+}  // namespace axk1
