@@ -41,12 +41,12 @@ void fill_holes(KernelTable& table, const KernelTable& next) {
 }
 
 // The first table called `name` that runs here.
-const KernelTable* const* find_table(std::string_view name, uint32_t features) {
+auto find_table(std::string_view name, uint32_t features) {
   const bool any = name.empty() || name == "auto";
   const auto found = std::ranges::find_if(kKernelTables, [&](const KernelTable* table) {
     return (any || table->name == name) && runs(*table, features);
   });
-  if (found != std::end(kKernelTables)) return found;
+  if (found != kKernelTables.end()) return found;
 
   const std::string available = joined(available_kernel_names(features));
   for (const KernelTable* table : std::views::reverse(kKernelTables)) {  // extensions come first
@@ -74,9 +74,9 @@ std::vector<std::string_view> available_kernel_names(uint32_t features) {
 }
 
 KernelTable select_kernels(std::string_view name, uint32_t features) {
-  const KernelTable* const* first = find_table(name, features);
+  const auto first = find_table(name, features);
   KernelTable selected = **first;
-  for (auto next = first + 1; next != std::end(kKernelTables); ++next) {
+  for (auto next = first + 1; next != kKernelTables.end(); ++next) {
     if (runs(**next, features)) fill_holes(selected, **next);
   }
   return selected;
