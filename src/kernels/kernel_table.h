@@ -30,7 +30,7 @@ struct MatmulArgs {
   size_t x_stride;  // elements from one row to the next
   const void* w;    // nt: [n, k]; nn: [k, n]
   size_t w_stride;
-  float* y;         // [m, n]
+  float* y;  // [m, n]
   size_t y_stride;
   size_t m, n, k;
 };
@@ -41,6 +41,7 @@ enum class MatmulTypes : uint8_t { kF32F32, kF32BF16, kF32F16, kBF16BF16 };
 inline constexpr size_t kNumMatmulTypes = 4;
 
 struct KernelTable {
+  // What --kernels= takes. The table of an extension bears the name of its instruction set.
   const char* name;
   uint32_t needs;  // CpuFeature bits, all of which the machine must have
 
@@ -59,12 +60,14 @@ struct KernelTable {
   void (*silu_mul)(const float* gate, const float* up, float* y, size_t n);
 
   // One step of an online softmax (Milakov and Gimelshein 2018, algorithm 3) over one block of
-  // scores. With m = max(*running_max, scale * max(scores)):
+  // scores. With m = max(*running_max, scale * max(scores)), or 0 where that is -infinity:
   //   scores[i] = exp(scale * scores[i] - m)
   //   *running_sum = *running_sum * exp(*running_max - m) + sum(scores);  *running_max = m
-  // and returns exp(old running_max - m), by which the caller scales what it has accumulated.
-  // Start with *running_max = -infinity, *running_sum = 0. Needs n >= 1. The result does not depend
-  // on what follows the n scores.
+  // (*running_max stays -infinity if all is) and returns exp(old running_max - m), by which the
+  // caller scales what it has accumulated. Start with *running_max = -infinity, *running_sum = 0.
+  // Needs n >= 1 and scale > 0. A score of -infinity gives 0, also when all that was seen so far is
+  // -infinity. Scores of -infinity at the end change no bit of the rest, nor does what follows the
+  // n scores.
   float (*softmax_block)(float* scores, size_t n, float scale, float* running_max,
                          float* running_sum);
 

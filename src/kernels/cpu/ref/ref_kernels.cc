@@ -72,10 +72,12 @@ float softmax_block(float* scores, size_t n, float scale, float* running_max, fl
     const float s = scores[i] * scale;
     if (s > max) max = s;
   }
-  const double correction = std::exp(double{*running_max} - max);
+  // Where everything so far is masked, max - max would be NaN.
+  const double shift = max == -std::numeric_limits<float>::infinity() ? 0 : max;
+  const double correction = std::exp(*running_max - shift);
   double sum = 0;
   for (size_t i = 0; i < n; ++i) {
-    const double e = std::exp(double{scores[i] * scale} - max);
+    const double e = std::exp(scores[i] * scale - shift);
     scores[i] = static_cast<float>(e);
     sum += e;
   }
@@ -100,8 +102,8 @@ void f32_to_bf16(const float* x, uint16_t* y, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     const uint32_t bits = std::bit_cast<uint32_t>(x[i]);
     const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    y[i] = static_cast<uint16_t>(nan ? bits >> 16 | 0x40
-                                     : (bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+    y[i] =
+        static_cast<uint16_t>(nan ? bits >> 16 | 0x40 : (bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
   }
 }
 

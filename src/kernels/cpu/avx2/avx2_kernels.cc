@@ -1,0 +1,44 @@
+// AVX2 with FMA and F16C.
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernel_table.h"
+
+namespace axk1 {
+namespace {
+
+#include "kernels/cpu/avx2/vec.inl"
+
+// 16 registers: 12 sums, 3 vectors of x, 1 of w.
+constexpr size_t kTileRows = 3;
+constexpr size_t kNnRows = 4, kNnVecs = 2, kNnVecs4 = 2, kNnVecs2 = 4, kNnVecs1 = 8;
+
+#include "kernels/cpu/simd/elementwise.inl"
+// Needs the above.
+#include "kernels/cpu/simd/dot_fma.inl"
+#include "kernels/cpu/simd/matmul_nn.inl"
+#include "kernels/cpu/simd/matmul_nt.inl"
+
+}  // namespace
+
+extern constinit const KernelTable kAvx2Kernels;
+constinit const KernelTable kAvx2Kernels = {
+    .name = "avx2",
+    .needs = kCpuAvx2,
+    .matmul_nt = {matmul_nt<FmaDot<F32, F32>>, matmul_nt<FmaDot<F32, BF16>>,
+                  matmul_nt<FmaDot<F32, F16>>, matmul_nt<FmaDot<BF16, BF16>>},
+    .matmul_nn = {matmul_nn<F32>, matmul_nn<BF16>, matmul_nn<F16>, nullptr},
+    .rms_norm = rms_norm,
+    .silu_mul = silu_mul,
+    .softmax_block = softmax_block,
+    .add = add_to,
+    .axpy = axpy,
+    .scale = scale,
+    .f32_to_bf16 = f32_to_bf16,
+    .bf16_to_f32 = to_f32<BF16>,
+    .f16_to_f32 = to_f32<F16>,
+};
+
+}  // namespace axk1

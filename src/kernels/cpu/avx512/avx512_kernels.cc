@@ -1,0 +1,45 @@
+// AVX-512 F, BW, DQ and VL. Products of bf16 by bf16 widen to floats here; machines with vdpbf16ps
+// take them from cpu/avx512_bf16.
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernel_table.h"
+
+namespace axk1 {
+namespace {
+
+#include "kernels/cpu/avx512/vec.inl"
+
+// 32 registers: 24 sums, 4 vectors of w, 1 of x.
+constexpr size_t kTileRows = 6;
+constexpr size_t kNnRows = 8, kNnVecs = 2, kNnVecs4 = 4, kNnVecs2 = 8, kNnVecs1 = 16;
+
+#include "kernels/cpu/simd/elementwise.inl"
+// Needs the above.
+#include "kernels/cpu/simd/dot_fma.inl"
+#include "kernels/cpu/simd/matmul_nn.inl"
+#include "kernels/cpu/simd/matmul_nt.inl"
+
+}  // namespace
+
+extern constinit const KernelTable kAvx512Kernels;
+constinit const KernelTable kAvx512Kernels = {
+    .name = "avx512",
+    .needs = kCpuAvx2 | kCpuAvx512,
+    .matmul_nt = {matmul_nt<FmaDot<F32, F32>>, matmul_nt<FmaDot<F32, BF16>>,
+                  matmul_nt<FmaDot<F32, F16>>, matmul_nt<FmaDot<BF16, BF16>>},
+    .matmul_nn = {matmul_nn<F32>, matmul_nn<BF16>, matmul_nn<F16>, nullptr},
+    .rms_norm = rms_norm,
+    .silu_mul = silu_mul,
+    .softmax_block = softmax_block,
+    .add = add_to,
+    .axpy = axpy,
+    .scale = scale,
+    .f32_to_bf16 = f32_to_bf16,
+    .bf16_to_f32 = to_f32<BF16>,
+    .f16_to_f32 = to_f32<F16>,
+};
+
+}  // namespace axk1

@@ -1,0 +1,70 @@
+// Products of bf16 by bf16 with vdpbf16ps (AVX512-BF16), the rest from cpu/avx512.
+//
+// Each of its 16 lanes adds two exact products to a float, rounding to nearest after each and
+// taking denormal inputs and results as zero (Intel SDM volume 2, VDPBF16PS). So with u = 2^-24 a
+// sum over k is within (2 ceil(k / 32) + 4) u sum|x w| + 2 k 2^-126 (1 + max|x| + max|w|) of the
+// exact one: two roundings a step, four in the tree over the lanes, two flushes a product.
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernel_table.h"
+
+namespace axk1 {
+namespace {
+
+#include "kernels/cpu/avx512/vec.inl"
+
+// 32 registers: 24 sums, 4 vectors of w, 1 of x.
+constexpr size_t kTileRows = 6;
+
+struct BF16Dot {
+  using XStorage = uint16_t;
+  using WStorage = uint16_t;
+  using X = __m512i;
+  using W = __m512i;
+  using Acc = Vec;
+  static constexpr size_t kStep = 32;
+  static constexpr size_t kBlockK = 1024;  // a multiple of kStep
+
+  static __mmask32 first(size_t n) { return static_cast<__mmask32>((uint64_t{1} << n) - 1); }
+  static __m512i load_x(const uint16_t* p) { return _mm512_loadu_si512(p); }
+  static __m512i load_x(const uint16_t* p, size_t n) {
+    return _mm512_maskz_loadu_epi16(first(n), p);
+  }
+  static __m512i load_w(const uint16_t* p) { return load_x(p); }
+  static __m512i load_w(const uint16_t* p, size_t n) { return load_x(p, n); }
+  static Vec zero() { return _mm512_setzero_ps(); }
+  static Vec mul_add(Vec acc, __m512i x, __m512i w) {
+    return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w));
+  }
+  static Sums sums(Vec a, Vec b, Vec c, Vec d) { return sums_of(a, b, c, d); }
+
+  using Wide = BF16Dot;
+  static constexpr bool kWidenX = false;
+  static constexpr bool kWidenW = false;
+};
+
+#include "kernels/cpu/simd/matmul_nt.inl"
+
+}  // namespace
+
+extern constinit const KernelTable kAvx512Bf16Kernels;
+constinit const KernelTable kAvx512Bf16Kernels = {
+    .name = "avx512",
+    .needs = kCpuAvx2 | kCpuAvx512 | kCpuAvx512Bf16,
+    .matmul_nt = {nullptr, nullptr, nullptr, matmul_nt<BF16Dot>},
+    .matmul_nn = {},
+    .rms_norm = nullptr,
+    .silu_mul = nullptr,
+    .softmax_block = nullptr,
+    .add = nullptr,
+    .axpy = nullptr,
+    .scale = nullptr,
+    .f32_to_bf16 = nullptr,
+    .bf16_to_f32 = nullptr,
+    .f16_to_f32 = nullptr,
+};
+
+}  // namespace axk1

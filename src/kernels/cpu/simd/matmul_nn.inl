@@ -1,0 +1,73 @@
+// y += x w, x f32. Included inside the anonymous namespace of an instruction set's source file;
+// includes nothing.
+//
+// y[i, j] is one lane that starts at its old value and adds x[i, p] w[p, j], p ascending, each by a
+// fused multiply-add: row-invariant, and the same on every instruction set with such an
+// instruction.
+
+// Rows [0, kRows) and kVecs vectors of columns; the last vector has `tail` columns if not 0.
+template <class W, size_t kRows, size_t kVecs>
+inline void nn_tile(const float* x, size_t x_stride, const typename W::Storage* w, size_t w_stride,
+                    float* y, size_t y_stride, size_t k, size_t tail) {
+  Vec acc[kRows][kVecs];
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kRows; ++i) {
+#pragma GCC unroll 16
+    for (size_t v = 0; v < kVecs; ++v) {
+      const float* at = y + i * y_stride + v * kLanes;
+      acc[i][v] = v + 1 == kVecs && tail ? load(at, tail) : load(at);
+    }
+  }
+  for (size_t p = 0; p < k; ++p) {
+    Vec wv[kVecs];
+#pragma GCC unroll 16
+    for (size_t v = 0; v < kVecs; ++v) {
+      const typename W::Storage* at = w + p * w_stride + v * kLanes;
+      wv[v] = v + 1 == kVecs && tail ? W::load(at, tail) : W::load(at);
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < kRows; ++i) {
+      const Vec xv = broadcast(x[i * x_stride + p]);
+#pragma GCC unroll 16
+      for (size_t v = 0; v < kVecs; ++v) acc[i][v] = fma(xv, wv[v], acc[i][v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kRows; ++i) {
+#pragma GCC unroll 16
+    for (size_t v = 0; v < kVecs; ++v) {
+      float* at = y + i * y_stride + v * kLanes;
+      if (v + 1 == kVecs && tail) {
+        store(at, acc[i][v], tail);
+      } else {
+        store(at, acc[i][v]);
+      }
+    }
+  }
+}
+
+template <class W, size_t kRows, size_t kVecs>
+void nn_rows(const MatmulArgs& a, size_t i) {
+  const float* x = static_cast<const float*>(a.x) + i * a.x_stride;
+  const auto* w = static_cast<const typename W::Storage*>(a.w);
+  float* y = a.y + i * a.y_stride;
+  size_t j = 0;
+  for (; j + kVecs * kLanes <= a.n; j += kVecs * kLanes) {
+    nn_tile<W, kRows, kVecs>(x, a.x_stride, w + j, a.w_stride, y + j, a.y_stride, a.k, 0);
+  }
+  for (; j < a.n; j += kLanes) {
+    nn_tile<W, kRows, 1>(x, a.x_stride, w + j, a.w_stride, y + j, a.y_stride, a.k,
+                         a.n - j < kLanes ? a.n - j : 0);
+  }
+}
+
+// Tiles of 16 to 24 (AVX2: 8 to 12) vectors, which hide the latency of the additions; the fewer
+// rows, the wider, so that a single row reads long runs of w.
+template <class W>
+void matmul_nn(const MatmulArgs& a) {
+  size_t i = 0;
+  for (; i + kNnRows <= a.m; i += kNnRows) nn_rows<W, kNnRows, kNnVecs>(a, i);
+  for (; i + 4 <= a.m; i += 4) nn_rows<W, 4, kNnVecs4>(a, i);
+  for (; i + 2 <= a.m; i += 2) nn_rows<W, 2, kNnVecs2>(a, i);
+  for (; i < a.m; ++i) nn_rows<W, 1, kNnVecs1>(a, i);
+}
