@@ -28,7 +28,7 @@ DType read_dtype(const json::object& entry, const std::string& source, std::stri
   const json::value* found = entry.if_contains("dtype");
   if (!found || !found->is_string()) wrong(source, tensor, "has no \"dtype\" string");
   const std::string_view name = found->get_string();
-  for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+  for (DType dtype : {DType::kF32, DType::kBF16, DType::kF16, DType::kI32}) {
     if (name == dtype_name(dtype)) return dtype;
   }
   if (std::ranges::find(kForeignDTypes, name) != std::end(kForeignDTypes)) {
@@ -215,6 +215,7 @@ std::span<const std::byte> SafetensorsFile::bytes(const TensorInfo& tensor) cons
 
 std::vector<float> SafetensorsFile::read_f32(const TensorInfo& tensor) const {
   const std::span<const std::byte> from = bytes(tensor);
+  AXK1_CHECK(tensor.dtype != DType::kI32);
   std::vector<float> values(tensor.num_elements());
   if (tensor.dtype == DType::kF32) {
     if (!values.empty()) std::memcpy(values.data(), from.data(), from.size());

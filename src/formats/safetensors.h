@@ -57,7 +57,7 @@ class SafetensorsFile {
   // header (the format does not demand it).
   std::span<const std::byte> bytes(const TensorInfo& tensor) const;
 
-  // The values widened to f32.
+  // The values widened to f32. Not for kI32.
   std::vector<float> read_f32(const TensorInfo& tensor) const;
 
  private:

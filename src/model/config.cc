@@ -18,7 +18,6 @@ constexpr int64_t kMaxRank = 1 << 17;
 constexpr int64_t kMaxHeads = 1 << 14;
 constexpr int64_t kMaxHeadDim = 1 << 14;
 constexpr int64_t kMaxLayers = 1 << 12;
-constexpr int64_t kMaxExperts = 1 << 16;
 constexpr int64_t kMaxExpertsOverLayers = 1 << 20;
 constexpr int64_t kMaxPositions = int64_t{1} << 30;
 constexpr double kMaxParameters = 281'474'976'710'656;  // 2^48

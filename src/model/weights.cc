@@ -48,6 +48,11 @@ class TensorTable {
                   shape_text(tensor.info->shape), ", expected ", shape_text(shape)));
       return nullptr;
     }
+    if (tensor.info->dtype == DType::kI32) {
+      problem(cat(tensor.file->path(), ": tensor \"", name,
+                  "\" has type I32, expected F32, BF16 or F16"));
+      return nullptr;
+    }
     return &tensor;
   }
 

@@ -49,6 +49,8 @@ MatmulTypes matmul_types(DType x, DType w) {
       return MatmulTypes::kF32BF16;
     case DType::kF16:
       return MatmulTypes::kF32F16;
+    case DType::kI32:
+      break;
   }
   AXK1_CHECK(false);
 }
