@@ -62,20 +62,15 @@ Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const K
   const size_t hidden = static_cast<size_t>(config.hidden_size);
   const MlaShape shape = mla_shape(config);
   const auto f32 = [&](size_t width) { return Buffer(tokens * width * sizeof(float)); };
-  const auto bf16 = [&](size_t width) {
-    return dtype_ == DType::kBF16 ? Buffer(tokens * width * sizeof(uint16_t)) : Buffer();
-  };
   hidden_ = f32(hidden);
   x_ = f32(hidden);
-  x16_ = bf16(hidden);
+  if (dtype_ == DType::kBF16) x16_ = Buffer(tokens * hidden * sizeof(uint16_t));
   cos_ = f32(inv_freq_.size());
   sin_ = f32(inv_freq_.size());
   q_a_ = f32(static_cast<size_t>(config.q_lora_rank));
-  q_a16_ = bf16(static_cast<size_t>(config.q_lora_rank));
   kv_a_ = f32(shape.latent_dim());
   q_ = f32(shape.num_heads * shape.qk_head_dim());
   attn_ = f32(shape.num_heads * shape.v_head_dim);
-  attn16_ = bf16(shape.num_heads * shape.v_head_dim);
   out_ = f32(hidden);
   if (config.num_moe_layers()) {
     router_logits_ = f32(router_shape_.num_experts);
@@ -88,20 +83,12 @@ Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const K
   mla_rows_.reserve(tokens);
 }
 
-const void* Forward::activations(const Buffer& f32, const Buffer& bf16) const {
-  return dtype_ == DType::kBF16 ? bf16.data() : f32.data();
-}
-
-// y = rms_norm(x) for every token, and y16 the same in bf16 when activations are.
-void Forward::norm_rows(const float* x, size_t x_stride, const std::vector<float>& weight,
-                        float eps, float* y, size_t y_stride, Buffer& y16) {
+// y = rms_norm(x) for every token.
+void Forward::norm_rows(const float* x, const std::vector<float>& weight, float eps, float* y) {
   const size_t n = weight.size();
   ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
-      ctx_.kernels.rms_norm(x + t * x_stride, weight.data(), eps, y + t * y_stride, n);
-      if (dtype_ == DType::kBF16) {
-        ctx_.kernels.f32_to_bf16(y + t * y_stride, y16.as<uint16_t>() + t * n, n);
-      }
+      ctx_.kernels.rms_norm(x + t * n, weight.data(), eps, y + t * n, n);
     }
   });
 }
@@ -117,17 +104,22 @@ void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observe
   for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
     const LayerWeights& w = weights_.layers[layer];
 
-    norm_rows(h.data(), hidden, w.input_layernorm, eps, x_.as<float>(), hidden, x16_);
+    norm_rows(h.data(), w.input_layernorm, eps, x_.as<float>());
     attention(layer, batch);
     if (observer) observer->attn_out(layer, out);
 
-    // h += attention, then the norm of what comes next, in one pass over the rows.
+    // h += attention; x = the norm of that, and in bf16 what a bf16 MLP multiplies.
     ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
       for (size_t t = begin; t < end; ++t) {
-        ctx_.kernels.add(out_.as<float>() + t * hidden, hidden_.as<float>() + t * hidden, hidden);
+        float* h_row = hidden_.as<float>() + t * hidden;
+        float* x_row = x_.as<float>() + t * hidden;
+        ctx_.kernels.add(out_.as<float>() + t * hidden, h_row, hidden);
+        ctx_.kernels.rms_norm(h_row, w.post_attention_layernorm.data(), eps, x_row, hidden);
+        if (dtype_ == DType::kBF16) {
+          ctx_.kernels.f32_to_bf16(x_row, x16_.as<uint16_t>() + t * hidden, hidden);
+        }
       }
     });
-    norm_rows(h.data(), hidden, w.post_attention_layernorm, eps, x_.as<float>(), hidden, x16_);
     mlp(layer, observer);
     if (observer) observer->mlp_out(layer, out);
     if (observer) observer->hidden(layer + 1, h);
@@ -190,11 +182,10 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
   const size_t q_lora = static_cast<size_t>(config_.q_lora_rank);
   const float eps = static_cast<float>(config_.lora_norm_eps);
   const size_t q_width = shape.num_heads * shape.qk_head_dim();
-  const void* x = activations(x_, x16_);
-  const auto task = [&](const void* in, size_t width, const MatrixView& weight, Buffer& y,
+  const auto task = [&](const Buffer& x, size_t width, const MatrixView& weight, Buffer& y,
                         size_t y_width) {
-    return MatmulTask{.x = in,
-                      .x_dtype = dtype_,
+    return MatmulTask{.x = x.data(),
+                      .x_dtype = DType::kF32,
                       .x_stride = width,
                       .w = weight,
                       .y = y.as<float>(),
@@ -203,14 +194,14 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
   };
 
   // Latents of keys and values, and queries (through their own latent when q_lora_rank is set).
-  const MatmulTask kv_a = task(x, hidden, w.kv_a_proj_with_mqa, kv_a_, shape.latent_dim());
+  const MatmulTask kv_a = task(x_, hidden, w.kv_a_proj_with_mqa, kv_a_, shape.latent_dim());
   if (q_lora) {
-    matmul(ctx_, std::array{kv_a, task(x, hidden, w.q_a_proj, q_a_, q_lora)});
-    norm_rows(q_a_.as<float>(), q_lora, w.q_a_layernorm, eps, q_a_.as<float>(), q_lora, q_a16_);
+    matmul(ctx_, std::array{kv_a, task(x_, hidden, w.q_a_proj, q_a_, q_lora)});
+    norm_rows(q_a_.as<float>(), w.q_a_layernorm, eps, q_a_.as<float>());
     write_cache(layer, batch);
-    matmul(ctx_, task(activations(q_a_, q_a16_), q_lora, w.q_b_proj, q_, q_width));
+    matmul(ctx_, task(q_a_, q_lora, w.q_b_proj, q_, q_width));
   } else {
-    matmul(ctx_, std::array{kv_a, task(x, hidden, w.q_proj, q_, q_width)});
+    matmul(ctx_, std::array{kv_a, task(x_, hidden, w.q_proj, q_, q_width)});
     write_cache(layer, batch);
   }
 
@@ -236,13 +227,7 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
   mla_.run(ctx_, mla_rows_, w.kv_b_proj, options_.mla_form);
 
   const size_t width = shape.num_heads * shape.v_head_dim;
-  if (dtype_ == DType::kBF16) {
-    ctx_.pool.parallel_for(num_tokens_ * width, 4096, [&](size_t begin, size_t end) {
-      ctx_.kernels.f32_to_bf16(attn_.as<float>() + begin, attn16_.as<uint16_t>() + begin,
-                               end - begin);
-    });
-  }
-  matmul(ctx_, task(activations(attn_, attn16_), width, w.o_proj, out_, hidden));
+  matmul(ctx_, task(attn_, width, w.o_proj, out_, hidden));
 }
 
 // The cache row of every token: the normed latent and the rotated shared key.
@@ -272,7 +257,8 @@ void Forward::write_cache(size_t layer, std::span<const SequenceInput>) {
 void Forward::mlp(size_t layer, ForwardObserver* observer) {
   const LayerWeights& w = weights_.layers[layer];
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
-  Moe::Input input{.x = activations(x_, x16_), .num_tokens = num_tokens_};
+  const bool bf16 = dtype_ == DType::kBF16;
+  Moe::Input input{.x = bf16 ? x16_.data() : x_.data(), .num_tokens = num_tokens_};
   if (w.is_moe) {
     const size_t experts = router_shape_.num_experts, top_k = router_shape_.top_k;
     matmul(ctx_, MatmulTask{.x = x_.data(),
@@ -328,12 +314,9 @@ std::span<const float> Forward::logits(size_t first_row, size_t count) {
     float* x = x_.as<float>() + i * hidden;
     ctx_.kernels.rms_norm(hidden_.as<float>() + logit_rows_[first_row + i] * hidden,
                           weights_.norm.data(), eps, x, hidden);
-    if (dtype_ == DType::kBF16) {
-      ctx_.kernels.f32_to_bf16(x, x16_.as<uint16_t>() + i * hidden, hidden);
-    }
   }
-  matmul(ctx_, MatmulTask{.x = activations(x_, x16_),
-                          .x_dtype = dtype_,
+  matmul(ctx_, MatmulTask{.x = x_.data(),
+                          .x_dtype = DType::kF32,
                           .x_stride = hidden,
                           .w = weights_.lm_head,
                           .y = logits_.as<float>(),

@@ -60,7 +60,9 @@ struct Param {
   std::string kernels;
 };
 
-void PrintTo(const Param& param, std::ostream* out) { *out << param.name << " " << param.kernels; }
+void PrintTo(const Param& param, std::ostream* out) {
+  *out << param.name << " " << param.kernels;
+}
 
 std::vector<Param> every_case_and_table() {
   std::vector<Param> params;

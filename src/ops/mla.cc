@@ -28,16 +28,13 @@ Mla::Mla(const MlaShape& shape, float softmax_scale, DType cache_dtype, size_t m
     : shape_(shape), softmax_scale_(softmax_scale), cache_dtype_(cache_dtype), max_rows_(max_rows) {
   AXK1_CHECK(cache_dtype == DType::kF32 || cache_dtype == DType::kBF16);
   const size_t states = std::max(kTileRows, max_rows);
-  const size_t q_width = std::max(shape.latent_dim(), shape.qk_head_dim());
-  // Floats for each thread, in the order of Scratch; bf16 parts take half.
+  // Floats for each thread, in the order of Scratch.
   const std::array sizes = {
-      kTileRows * q_width,
-      kTileRows * q_width / 2 + 1,
+      kTileRows * shape.latent_dim(),
       kTileRows * kLatentBlockTokens,
       kTileRows * shape.kv_lora_rank,
       kLatentBlockTokens * shape.kv_head_dim(),
       kLatentBlockTokens * shape.qk_head_dim(),
-      kLatentBlockTokens * shape.qk_head_dim() / 2 + 1,
       states,
       states,
   };
@@ -52,14 +49,12 @@ Mla::Mla(const MlaShape& shape, float softmax_scale, DType cache_dtype, size_t m
       at += round_up(sizes[i], 16);
     }
     scratch_.push_back({.q = part[0],
-                        .q16 = reinterpret_cast<uint16_t*>(part[1]),
-                        .scores = part[2],
-                        .acc = part[3],
-                        .kv = part[4],
-                        .keys = part[5],
-                        .keys16 = reinterpret_cast<uint16_t*>(part[6]),
-                        .max = part[7],
-                        .sum = part[8]});
+                        .scores = part[1],
+                        .acc = part[2],
+                        .kv = part[3],
+                        .keys = part[4],
+                        .max = part[5],
+                        .sum = part[6]});
   }
 }
 
@@ -128,8 +123,7 @@ void Mla::absorbed(const OpContext& ctx, const Item& item, const MatrixView& kv_
   const size_t latent = shape_.latent_dim(), v_dim = shape_.v_head_dim;
   const size_t q_stride = shape_.num_heads * shape_.qk_head_dim();
   const size_t n_rows = item.num_rows, tile = item.num_heads * n_rows;
-  const bool bf16 = cache_dtype_ == DType::kBF16;
-  const auto nn = static_cast<size_t>(matmul_types(DType::kF32, kv_b.dtype));
+  const auto types = static_cast<size_t>(matmul_types(DType::kF32, kv_b.dtype));
 
   // Row (head, row) of the tile: the query's nope part times the head's key weights, then its rope.
   for (size_t h = 0; h < item.num_heads; ++h) {
@@ -141,22 +135,20 @@ void Mla::absorbed(const OpContext& ctx, const Item& item, const MatrixView& kv_
       std::copy_n(q + r * q_stride + nope, shape_.qk_rope_head_dim, out + r * latent + lora);
     }
     const MatrixView w = kv_b.slice_rows(head * shape_.kv_head_dim(), nope);
-    kernels.matmul_nn[nn]({q, q_stride, w.data, w.stride, out, latent, n_rows, lora, nope});
+    kernels.matmul_nn[types]({q, q_stride, w.data, w.stride, out, latent, n_rows, lora, nope});
   }
-  if (bf16) kernels.f32_to_bf16(s.q, s.q16, tile * latent);
   std::fill_n(s.acc, tile * lora, 0.0f);
   std::fill_n(s.max, tile, -std::numeric_limits<float>::infinity());
   std::fill_n(s.sum, tile, 0.0f);
 
   const size_t first = rows.first_position + item.first_row;
   const size_t end = first + n_rows;  // positions that the last row sees
-  const auto nt = static_cast<size_t>(matmul_types(cache_dtype_, cache_dtype_));
-  const auto nn_cache = static_cast<size_t>(matmul_types(DType::kF32, cache_dtype_));
+  const auto cache = static_cast<size_t>(matmul_types(DType::kF32, cache_dtype_));
   for (size_t start = 0; start < end; start += kLatentBlockTokens) {
     const void* block = rows.blocks[start / kLatentBlockTokens];
     const size_t n = std::min(kLatentBlockTokens, end - start);
-    kernels.matmul_nt[nt]({bf16 ? static_cast<const void*>(s.q16) : s.q, latent, block, latent,
-                           s.scores, kLatentBlockTokens, tile, n, latent});
+    kernels.matmul_nt[cache](
+        {s.q, latent, block, latent, s.scores, kLatentBlockTokens, tile, n, latent});
     for (size_t i = 0; i < tile; ++i) {
       const size_t position = first + i % n_rows;
       const float correction =
@@ -164,22 +156,18 @@ void Mla::absorbed(const OpContext& ctx, const Item& item, const MatrixView& kv_
                       softmax_scale_, s.max + i, s.sum + i);
       if (start && correction != 1) kernels.scale(correction, s.acc + i * lora, lora);
     }
-    kernels.matmul_nn[nn_cache](
+    kernels.matmul_nn[cache](
         {s.scores, kLatentBlockTokens, block, latent, s.acc, lora, tile, lora, n});
   }
 
   for (size_t i = 0; i < tile; ++i) kernels.scale(1 / s.sum[i], s.acc + i * lora, lora);
-  if (bf16) kernels.f32_to_bf16(s.acc, s.q16, tile * lora);
-  const void* context = bf16 ? static_cast<const void*>(s.q16) : s.acc;
-  const auto up = static_cast<size_t>(matmul_types(cache_dtype_, kv_b.dtype));
   const size_t out_stride = shape_.num_heads * v_dim;
   for (size_t h = 0; h < item.num_heads; ++h) {
     const size_t head = item.first_head + h;
     const MatrixView w = kv_b.slice_rows(head * shape_.kv_head_dim() + nope, v_dim);
-    const size_t offset = h * n_rows * lora * dtype_bytes(cache_dtype_);
-    kernels.matmul_nt[up]({static_cast<const char*>(context) + offset, lora, w.data, w.stride,
-                           rows.out + item.first_row * out_stride + head * v_dim, out_stride,
-                           n_rows, v_dim, lora});
+    kernels.matmul_nt[types]({s.acc + h * n_rows * lora, lora, w.data, w.stride,
+                              rows.out + item.first_row * out_stride + head * v_dim, out_stride,
+                              n_rows, v_dim, lora});
   }
 }
 
@@ -193,7 +181,7 @@ void Mla::expanded(const OpContext& ctx, const Item& item, const MatrixView& kv_
   const size_t q_stride = shape_.num_heads * qk, out_stride = shape_.num_heads * v_dim;
   const bool bf16 = cache_dtype_ == DType::kBF16;
   const auto expand = static_cast<size_t>(matmul_types(cache_dtype_, kv_b.dtype));
-  const auto nt = static_cast<size_t>(matmul_types(cache_dtype_, cache_dtype_));
+  constexpr auto kF32F32 = static_cast<size_t>(MatmulTypes::kF32F32);
   const MatrixView w = kv_b.slice_rows(head * kv_dim, kv_dim);
 
   float* out = rows.out + head * v_dim;
@@ -216,7 +204,6 @@ void Mla::expanded(const OpContext& ctx, const Item& item, const MatrixView& kv_
         std::copy_n(static_cast<const float*>(block) + t * latent + lora, rope, key + nope);
       }
     }
-    if (bf16) kernels.f32_to_bf16(s.keys, s.keys16, n * qk);
 
     // Rows before this block see nothing of it.
     const size_t first =
@@ -224,14 +211,8 @@ void Mla::expanded(const OpContext& ctx, const Item& item, const MatrixView& kv_
     for (size_t r = first; r < item.num_rows; r += kTileRows) {
       const size_t count = std::min(kTileRows, item.num_rows - r);
       const float* q = rows.q + r * q_stride + head * qk;
-      if (bf16) {
-        for (size_t i = 0; i < count; ++i) {
-          kernels.f32_to_bf16(q + i * q_stride, s.q16 + i * qk, qk);
-        }
-      }
-      kernels.matmul_nt[nt]({bf16 ? static_cast<const void*>(s.q16) : q, bf16 ? qk : q_stride,
-                             bf16 ? static_cast<const void*>(s.keys16) : s.keys, qk, s.scores,
-                             kLatentBlockTokens, count, n, qk});
+      kernels.matmul_nt[kF32F32](
+          {q, q_stride, s.keys, qk, s.scores, kLatentBlockTokens, count, n, qk});
       for (size_t i = 0; i < count; ++i) {
         const size_t row = r + i;
         const float correction = softmax_row(kernels, s.scores + i * kLatentBlockTokens,
@@ -239,9 +220,8 @@ void Mla::expanded(const OpContext& ctx, const Item& item, const MatrixView& kv_
                                              softmax_scale_, s.max + row, s.sum + row);
         if (start && correction != 1) kernels.scale(correction, out + row * out_stride, v_dim);
       }
-      kernels.matmul_nn[static_cast<size_t>(MatmulTypes::kF32F32)](
-          {s.scores, kLatentBlockTokens, s.kv + nope, kv_dim, out + r * out_stride, out_stride,
-           count, v_dim, n});
+      kernels.matmul_nn[kF32F32]({s.scores, kLatentBlockTokens, s.kv + nope, kv_dim,
+                                  out + r * out_stride, out_stride, count, v_dim, n});
     }
   }
   for (size_t r = 0; r < item.num_rows; ++r) {

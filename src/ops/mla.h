@@ -48,8 +48,8 @@ MlaForm cheaper_mla_form(const MlaShape& shape, size_t num_rows);
 // Owns the scratch memory of one attention op at a time; reserved at construction.
 class Mla {
  public:
-  // `cache_dtype`: type of the blocks, f32 or bf16; with bf16 the products of the latents run on
-  // bf16 activations. Rows of one sequence are at most max_rows in a call.
+  // `cache_dtype`: type of the blocks, f32 or bf16. Rows of one sequence are at most max_rows in a
+  // call.
   Mla(const MlaShape& shape, float softmax_scale, DType cache_dtype, size_t max_rows,
       int num_threads);
 
@@ -68,14 +68,12 @@ class Mla {
   // Memory of one thread, views into memory_.
   struct Scratch {
     float* q;       // [kTileRows, latent_dim]
-    uint16_t* q16;  // the same in bf16
     float* scores;  // [kTileRows, kLatentBlockTokens]
     float* acc;     // [kTileRows, kv_lora_rank]
     float* kv;      // [kLatentBlockTokens, kv_head_dim]
     float* keys;    // [kLatentBlockTokens, qk_head_dim]
-    uint16_t* keys16;
-    float* max;  // [max(kTileRows, max_rows)] running maximum of each row
-    float* sum;  // likewise, running sum
+    float* max;     // [max(kTileRows, max_rows)] running maximum of each row
+    float* sum;     // likewise, running sum
   };
   void absorbed(const OpContext& ctx, const Item& item, const MatrixView& kv_b, Scratch& scratch);
   void expanded(const OpContext& ctx, const Item& item, const MatrixView& kv_b, Scratch& scratch);
