@@ -82,7 +82,7 @@ TEST(Config, ReadsBothStyles) {
   EXPECT_EQ(plain.model_type, "AXK1");
   EXPECT_EQ(plain.dtype, DType::kF32);
   EXPECT_EQ(plain.rope_parameters.rope_type, "default");
-  EXPECT_EQ(plain.group_score, ModelConfig::GroupScore::kTop2Sum);
+  EXPECT_EQ(plain.group_score, GroupScore::kTop2Sum);
 
   EXPECT_EQ(load_model_config(testdata("golden/g3-dense")).num_moe_layers(), 0);
 }
@@ -129,7 +129,8 @@ TEST(Config, ReleasedSizesGiveThePublishedCounts) {
   EXPECT_EQ(counts.active_routed_experts, 21'139'292'160u);
   EXPECT_EQ(counts.attention, uint64_t{61} * 101'124'096u);
   EXPECT_EQ(counts.dense_mlp, 396'361'728u);
-  EXPECT_EQ(counts.router + counts.shared_experts + counts.routed_experts, uint64_t{60} * 8'501'133'312u);
+  EXPECT_EQ(counts.router + counts.shared_experts + counts.routed_experts,
+            uint64_t{60} * 8'501'133'312u);
   EXPECT_EQ(counts.embedding, 1'174'405'120u);
   EXPECT_EQ(kv_bytes_per_token(config, DType::kBF16), 70'272u);
   EXPECT_DOUBLE_EQ(config.softmax_scale(), std::pow(192.0, -0.5));
@@ -277,11 +278,13 @@ const BadConfig kBadConfigs[] = {
      "expected at most 281474976710656"},
     {"many experts",
      [](auto& c) {
-       c["n_routed_experts"] = 1 << 16;
+       c["n_routed_experts"] = 4096;
        c["num_hidden_layers"] = 4096;
        c.erase("mlp_layer_types");
      },
      "exceeds 1048576"},
+    {"more than the router takes", [](auto& c) { c["n_routed_experts"] = 4100; },
+     "an integer from 1 to 4096"},
     {"odd rope", [](auto& c) { c["qk_rope_head_dim"] = 15; }, "an even number"},
     {"layer kinds", [](auto& c) { c["mlp_layer_types"] = {"dense"}; }, "found 1 entries"},
     {"unknown kind",
