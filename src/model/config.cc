@@ -18,6 +18,7 @@ constexpr int64_t kMaxRank = 1 << 17;
 constexpr int64_t kMaxHeads = 1 << 14;
 constexpr int64_t kMaxHeadDim = 1 << 14;
 constexpr int64_t kMaxLayers = 1 << 12;
+constexpr int64_t kMostExperts = kMaxExperts;  // what the router takes
 constexpr int64_t kMaxExpertsOverLayers = 1 << 20;
 constexpr int64_t kMaxPositions = int64_t{1} << 30;
 constexpr double kMaxParameters = 281'474'976'710'656;  // 2^48
@@ -261,11 +262,11 @@ std::vector<bool> read_layer_kinds(const json::ObjectReader& reader, const Model
 }
 
 void read_moe(const json::ObjectReader& reader, ModelConfig& config) {
-  config.num_experts_per_tok = nullable_int(reader, "num_experts_per_tok", 8, 1, kMaxExperts);
+  config.num_experts_per_tok = nullable_int(reader, "num_experts_per_tok", 8, 1, kMostExperts);
   config.moe_intermediate_size = reader.int_or("moe_intermediate_size", 2048, 1, kMaxWidth);
   config.n_shared_experts = nullable_int(reader, "n_shared_experts", 1, 0, 1024);
-  config.n_group = reader.int_or("n_group", 8, 1, kMaxExperts);
-  config.topk_group = reader.int_or("topk_group", 4, 1, kMaxExperts);
+  config.n_group = reader.int_or("n_group", 8, 1, kMostExperts);
+  config.topk_group = reader.int_or("topk_group", 4, 1, kMostExperts);
   config.norm_topk_prob = reader.bool_or("norm_topk_prob", true);
   config.routed_scaling_factor =
       finite_or(reader, "routed_scaling_factor", 2.5, -std::numeric_limits<double>::max());
@@ -356,7 +357,7 @@ ModelConfig parse_model_config(const json::value& config_json, const std::string
   config.rope_interleave = reader.bool_or("rope_interleave", true);
   config.has_post_mlp_norm = is_axk1;
   config.n_routed_experts =
-      nullable_int(reader, "n_routed_experts", defaults.n_routed_experts, 1, kMaxExperts);
+      nullable_int(reader, "n_routed_experts", defaults.n_routed_experts, 1, kMostExperts);
   config.is_moe_layer = read_layer_kinds(reader, config, defaults.first_k_dense_replace);
   read_moe(reader, config);
   check_head_dims(reader, config);
