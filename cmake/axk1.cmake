@@ -5,8 +5,19 @@ target_include_directories(axk1_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
 # Designated initialisers leave out what keeps its default; -Wextra would warn of each.
 target_compile_options(axk1_options INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor
                        -Wno-missing-field-initializers -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(axk1_options INTERFACE -Wno-restrict)  # false alarms on std::string's +
+endif()
 # Reassociation and contraction would make results differ between kernels that must agree bit for bit.
 target_compile_options(axk1_options INTERFACE -ffp-contract=off)
+if(AXK1_FUZZ STREQUAL "libfuzzer")
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "AXK1_FUZZ=libfuzzer needs clang, found ${CMAKE_CXX_COMPILER_ID}")
+  endif()
+  target_compile_options(axk1_options INTERFACE -fsanitize=fuzzer-no-link)
+elseif(AXK1_FUZZ)
+  message(FATAL_ERROR "AXK1_FUZZ: found \"${AXK1_FUZZ}\", expected nothing or libfuzzer")
+endif()
 if(AXK1_SANITIZE)
   target_compile_options(axk1_options INTERFACE -fsanitize=${AXK1_SANITIZE} -fno-omit-frame-pointer
                                                 -fno-sanitize-recover=all)
@@ -56,6 +67,57 @@ function(axk1_program name dir)
   target_include_directories(${name}_apps PUBLIC ${PROJECT_SOURCE_DIR}/src)
   add_executable(${name} ${PROJECT_SOURCE_DIR}/${dir}/${name}_main.cc)
   target_link_libraries(${name} PRIVATE ${name}_apps axk1_options)
+  target_compile_definitions(${name} PRIVATE AXK1_VERSION="${PROJECT_VERSION}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
   axk1_tests(${name}_apps ${dir} ${name}_apps)
+endfunction()
+
+# axk1_fuzz(NAME [DEPS folders...]): fuzz/NAME_fuzz.cc, which holds LLVMFuzzerTestOneInput.
+# With AXK1_FUZZ=libfuzzer the program NAME_fuzz, to be run for as long as one likes; otherwise the
+# program NAME_fuzz_smoke and the CTest fuzz.NAME, which runs the corpus and seeded mutations of it.
+function(axk1_fuzz name)
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  list(TRANSFORM ARG_DEPS PREPEND axk1_)
+  set(source ${PROJECT_SOURCE_DIR}/fuzz/${name}_fuzz.cc)
+  if(AXK1_FUZZ STREQUAL "libfuzzer")
+    add_executable(${name}_fuzz ${source})
+    target_link_libraries(${name}_fuzz PRIVATE ${ARG_DEPS} axk1_options -fsanitize=fuzzer)
+    add_dependencies(fuzzers ${name}_fuzz)
+  elseif(AXK1_BUILD_TESTS)
+    add_executable(${name}_fuzz_smoke ${source} ${PROJECT_SOURCE_DIR}/fuzz/smoke_main.cc)
+    target_link_libraries(${name}_fuzz_smoke PRIVATE ${ARG_DEPS} axk1_options)
+    add_test(NAME fuzz.${name}
+             COMMAND ${name}_fuzz_smoke ${name} ${PROJECT_SOURCE_DIR}/fuzz/corpus/${name})
+    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 900)
+  endif()
+endfunction()
+
+# axk1_fuzz_all(): axk1_fuzz for every fuzz/*_fuzz.cc. Its first line names the folders it links:
+# "// deps: tokenizer io".
+function(axk1_fuzz_all)
+  if(AXK1_FUZZ)
+    add_custom_target(fuzzers)
+  endif()
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/fuzz/*_fuzz.cc)
+  foreach(source IN LISTS sources)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})
+    file(STRINGS ${source} first LIMIT_COUNT 1)
+    if(NOT first MATCHES "^// deps: ([a-z_ ]+)$")
+      message(FATAL_ERROR "${source}: the first line must be \"// deps: FOLDER...\"")
+    endif()
+    separate_arguments(deps UNIX_COMMAND "${CMAKE_MATCH_1}")
+    get_filename_component(name ${source} NAME_WE)
+    string(REGEX REPLACE "_fuzz$" "" name ${name})
+    axk1_fuzz(${name} DEPS ${deps})
+  endforeach()
+endfunction()
+
+# axk1_repository_checks(): scripts/check and its self-test as CTests.
+function(axk1_repository_checks)
+  foreach(check includes links format sizes version)
+    add_test(NAME repository.${check} COMMAND ${PROJECT_SOURCE_DIR}/scripts/check ${check})
+    set_tests_properties(repository.${check} PROPERTIES LABELS repository SKIP_RETURN_CODE 77)
+  endforeach()
+  add_test(NAME repository.selftest COMMAND ${PROJECT_SOURCE_DIR}/scripts/check_selftest)
+  set_tests_properties(repository.selftest PROPERTIES LABELS repository)
 endfunction()

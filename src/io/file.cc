@@ -5,19 +5,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "base/error.h"
+#include "io/atomic_file.h"
+#include "io/errno_error.h"
 
 namespace axk1 {
 namespace {
 
 class Descriptor {
  public:
-  Descriptor(const std::string& path, int flags, mode_t mode = 0)
-      : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
+  explicit Descriptor(const std::string& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
   ~Descriptor() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -28,12 +29,6 @@ class Descriptor {
  private:
   int fd_;
 };
-
-[[noreturn]] void fail_errno(const std::string& path, const char* what) {
-  const int error = errno;
-  fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, path, ": cannot ", what, ": ",
-       std::strerror(error));
-}
 
 uint64_t regular_file_size(const std::string& path, int fd) {
   struct stat status;
@@ -56,7 +51,7 @@ bool is_directory(const std::string& path) {
 }
 
 std::string read_file(const std::string& path, uint64_t max_bytes) {
-  Descriptor file(path, O_RDONLY);
+  Descriptor file(path);
   if (file.get() < 0) fail_errno(path, "open");
   struct stat status;
   if (::fstat(file.get(), &status) != 0) fail_errno(path, "stat");
@@ -66,7 +61,8 @@ std::string read_file(const std::string& path, uint64_t max_bytes) {
     fail(ErrorCode::kInvalidInput, path, ": has ", hint, " bytes, more than the ", max_bytes,
          " that a file of this kind may have");
   }
-  std::string bytes(hint + 1, '\0');  // one more, so that the end shows without growing
+  // One more than the size, so that the end shows without growing; pipes have no size.
+  std::string bytes(std::max<uint64_t>(hint + 1, 4096), '\0');
   size_t used = 0;
   while (true) {
     if (used == bytes.size()) bytes.resize(bytes.size() * 2);
@@ -87,39 +83,13 @@ std::string read_file(const std::string& path, uint64_t max_bytes) {
 }
 
 void write_file_atomic(const std::string& path, std::string_view bytes) {
-  const std::string temporary = path + ".tmp";
-  {
-    Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    if (file.get() < 0) fail_errno(temporary, "create");
-    size_t done = 0;
-    while (done < bytes.size()) {
-      const ssize_t n = ::write(file.get(), bytes.data() + done, bytes.size() - done);
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        const int error = errno;
-        ::unlink(temporary.c_str());
-        errno = error;
-        fail_errno(temporary, "write");
-      }
-      done += static_cast<size_t>(n);
-    }
-    if (::fsync(file.get()) != 0) {
-      const int error = errno;
-      ::unlink(temporary.c_str());
-      errno = error;
-      fail_errno(temporary, "flush");
-    }
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    errno = error;
-    fail_errno(path, "rename the finished file to this name");
-  }
+  AtomicFile file(path);
+  file.write_at(0, std::as_bytes(std::span(bytes)));
+  file.commit();
 }
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  Descriptor file(path, O_RDONLY);
+  Descriptor file(path);
   if (file.get() < 0) fail_errno(path, "open");
   size_ = regular_file_size(path, file.get());
   if (size_ == 0) return;  // an empty mapping is not allowed

@@ -15,7 +15,7 @@ bool is_directory(const std::string& path);
 // The whole file. Refuses more than max_bytes before reading anything.
 std::string read_file(const std::string& path, uint64_t max_bytes = uint64_t{1} << 31);
 
-// Writes path + ".tmp", flushes it to the disk and renames it, so that path is never half written.
+// The whole file through an AtomicFile: path holds the old bytes or the new ones, never a part.
 void write_file_atomic(const std::string& path, std::string_view bytes);
 
 // A file mapped read-only. Owns the mapping; movable. Any thread may read the bytes.
