@@ -8,7 +8,7 @@
 
 int main(int argc, char** argv) {
   CLI::App app("axk1: run, measure and train models of the A.X K1 architecture", "axk1");
-  app.set_version_flag("--version", "axk1 0.1.0");
+  app.set_version_flag("--version", "axk1 " AXK1_VERSION);
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
 

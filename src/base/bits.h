@@ -19,7 +19,9 @@ inline std::optional<uint64_t> checked_add(uint64_t a, uint64_t b) {
   return sum;
 }
 
-inline constexpr size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
+inline constexpr size_t ceil_div(size_t a, size_t b) {
+  return (a + b - 1) / b;
+}
 inline constexpr size_t round_up(size_t a, size_t multiple) {
   return ceil_div(a, multiple) * multiple;
 }

@@ -9,9 +9,15 @@
 namespace axk1 {
 namespace text_detail {
 
-void append(std::string& out, std::string_view part) { out.append(part); }
-void append(std::string& out, char part) { out.push_back(part); }
-void append(std::string& out, bool part) { out.append(part ? "true" : "false"); }
+void append(std::string& out, std::string_view part) {
+  out.append(part);
+}
+void append(std::string& out, char part) {
+  out.push_back(part);
+}
+void append(std::string& out, bool part) {
+  out.append(part ? "true" : "false");
+}
 
 template <class T>
 static void append_number(std::string& out, T value) {
@@ -20,9 +26,15 @@ static void append_number(std::string& out, T value) {
   out.append(digits.data(), result.ptr);
 }
 
-void append(std::string& out, int64_t part) { append_number(out, part); }
-void append(std::string& out, uint64_t part) { append_number(out, part); }
-void append(std::string& out, double part) { append_number(out, part); }
+void append(std::string& out, int64_t part) {
+  append_number(out, part);
+}
+void append(std::string& out, uint64_t part) {
+  append_number(out, part);
+}
+void append(std::string& out, double part) {
+  append_number(out, part);
+}
 
 }  // namespace text_detail
 
@@ -52,7 +64,8 @@ std::string printable(std::string_view untrusted, size_t max_bytes) {
   while (at < untrusted.size()) {
     if (out.size() >= max_bytes) return out + "...";
     Utf8Char c = decode_utf8(untrusted.substr(at));
-    bool control = c.valid && (c.code_point < 0x20 || (c.code_point >= 0x7f && c.code_point < 0xa0));
+    bool control =
+        c.valid && (c.code_point < 0x20 || (c.code_point >= 0x7f && c.code_point < 0xa0));
     if (c.valid && !control) {
       out.append(untrusted.substr(at, c.length));
     } else {

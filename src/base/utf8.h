@@ -13,7 +13,7 @@ struct Utf8Char {
   char32_t code_point = 0;  // U+FFFD when not valid
   size_t length = 0;        // bytes used; for invalid input the maximal subpart (at least 1)
   bool valid = false;
-  bool truncated = false;   // not valid only because the text ends: more bytes could complete it
+  bool truncated = false;  // not valid only because the text ends: more bytes could complete it
 };
 
 // The first character of text, which must not be empty.

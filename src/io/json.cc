@@ -2,6 +2,7 @@
 
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/src.hpp>
+#include <charconv>
 #include <cmath>
 #include <unordered_set>
 #include <utility>
@@ -75,7 +76,17 @@ struct Handler {
     stack.push_uint64(u);
     return true;
   }
-  bool on_double(double d, bj::string_view, bj::error_code&) {
+  // Boost.JSON 1.81 computes doubles to within some units in the last place; from_chars rounds
+  // correctly. `s` is the whole number, since the text is parsed in one piece.
+  bool on_double(double d, bj::string_view s, bj::error_code& ec) {
+    const std::from_chars_result result = std::from_chars(s.data(), s.data() + s.size(), d);
+    if (result.ec == std::errc::result_out_of_range) {
+      if (std::abs(d) > 1) {  // Boost's value, which is infinite or nearly so
+        ec = bj::make_error_code(bj::error::exponent_overflow);
+        return false;
+      }
+      d = std::copysign(0.0, d);
+    }
     stack.push_double(d);
     return true;
   }
@@ -136,18 +147,27 @@ value parse(std::string_view text, std::string_view source) {
   return handler.stack.release();
 }
 
-std::string to_text(const value& v) { return bj::serialize(v); }
+std::string to_text(const value& v) {
+  return bj::serialize(v);
+}
 
 const char* kind_name(const value& v) {
   switch (v.kind()) {
-    case bj::kind::null: return "null";
-    case bj::kind::bool_: return "boolean";
+    case bj::kind::null:
+      return "null";
+    case bj::kind::bool_:
+      return "boolean";
     case bj::kind::int64:
-    case bj::kind::uint64: return "integer";
-    case bj::kind::double_: return "number";
-    case bj::kind::string: return "string";
-    case bj::kind::array: return "array";
-    case bj::kind::object: return "object";
+    case bj::kind::uint64:
+      return "integer";
+    case bj::kind::double_:
+      return "number";
+    case bj::kind::string:
+      return "string";
+    case bj::kind::array:
+      return "array";
+    case bj::kind::object:
+      return "object";
   }
   return "unknown";
 }

@@ -15,7 +15,8 @@ std::string error_of(std::string_view text) {
 }
 
 TEST(Json, KeepsKeyOrderAndNumberKinds) {
-  const json::value v = json::parse(R"({"b": 1, "a": [1.0, -2, 18446744073709551615], "c": "한"})", "t");
+  const json::value v =
+      json::parse(R"({"b": 1, "a": [1.0, -2, 18446744073709551615], "c": "한"})", "t");
   EXPECT_EQ(json::to_text(v), R"({"b":1,"a":[1E0,-2,18446744073709551615],"c":"한"})");
 }
 

@@ -29,8 +29,11 @@ class ThreadPool {
   // body(thread_idx) once on every thread; returns when all are done.
   template <class Body>
   void run(Body&& body) {
-    run_region([](void* b, int thread_idx) { (*static_cast<std::remove_reference_t<Body>*>(b))(thread_idx); },
-               &body);
+    run_region(
+        [](void* b, int thread_idx) {
+          (*static_cast<std::remove_reference_t<Body>*>(b))(thread_idx);
+        },
+        &body);
   }
 
   // body(begin, end) over [0, count) cut into num_threads equal runs, each a multiple of `grain`

@@ -25,6 +25,8 @@ Buffer::Buffer(size_t size_bytes) : size_(size_bytes) {
   std::memset(data_, 0, rounded);
 }
 
-Buffer::~Buffer() { std::free(data_); }
+Buffer::~Buffer() {
+  std::free(data_);
+}
 
 }  // namespace axk1

@@ -13,7 +13,9 @@
 
 namespace axk1::testing {
 
-std::string testdata(const std::string& name) { return AXK1_SOURCE_DIR "/testdata/" + name; }
+std::string testdata(const std::string& name) {
+  return AXK1_SOURCE_DIR "/testdata/" + name;
+}
 
 std::string shared_path(const std::string& name) {
   const std::string path = AXK1_SOURCE_DIR "/../shared/" + name;
