@@ -49,7 +49,7 @@ std::string human_bytes(uint64_t bytes) {
   static constexpr const char* kUnits[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   double value = static_cast<double>(bytes) / 1024;
   int unit = 0;
-  while (value >= 1024 && unit < 5) {
+  while (value >= 1023.995 && unit < 5) {  // what would be printed as 1024.00
     value /= 1024;
     ++unit;
   }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -16,8 +17,7 @@ namespace {
 
 class Descriptor {
  public:
-  Descriptor(const std::string& path, int flags, mode_t mode = 0)
-      : fd_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {}
+  explicit Descriptor(const std::string& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
   ~Descriptor() {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -34,6 +34,34 @@ class Descriptor {
   fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, path, ": cannot ", what, ": ",
        std::strerror(error));
 }
+
+// A new file beside `target`, removed at the end of scope unless kept.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& target) {
+    const std::string stem = cat(target, ".tmp-", static_cast<int64_t>(::getpid()), "-");
+    for (int attempt = 0;; ++attempt) {  // O_EXCL: another thread may be writing the same target
+      path_ = cat(stem, attempt);
+      fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (fd_ >= 0) return;
+      if (errno != EEXIST || attempt == 1000) fail_errno(path_, "create");
+    }
+  }
+  ~TemporaryFile() {
+    ::close(fd_);
+    if (!kept_) ::unlink(path_.c_str());
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  int descriptor() const { return fd_; }
+  const std::string& path() const { return path_; }
+  void keep() { kept_ = true; }
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+  bool kept_ = false;
+};
 
 uint64_t regular_file_size(const std::string& path, int fd) {
   struct stat status;
@@ -56,7 +84,7 @@ bool is_directory(const std::string& path) {
 }
 
 std::string read_file(const std::string& path, uint64_t max_bytes) {
-  Descriptor file(path, O_RDONLY);
+  Descriptor file(path);
   if (file.get() < 0) fail_errno(path, "open");
   struct stat status;
   if (::fstat(file.get(), &status) != 0) fail_errno(path, "stat");
@@ -66,7 +94,8 @@ std::string read_file(const std::string& path, uint64_t max_bytes) {
     fail(ErrorCode::kInvalidInput, path, ": has ", hint, " bytes, more than the ", max_bytes,
          " that a file of this kind may have");
   }
-  std::string bytes(hint + 1, '\0');  // one more, so that the end shows without growing
+  // One more than the size, so that the end shows without growing; pipes have no size.
+  std::string bytes(std::max<uint64_t>(hint + 1, 4096), '\0');
   size_t used = 0;
   while (true) {
     if (used == bytes.size()) bytes.resize(bytes.size() * 2);
@@ -87,39 +116,29 @@ std::string read_file(const std::string& path, uint64_t max_bytes) {
 }
 
 void write_file_atomic(const std::string& path, std::string_view bytes) {
-  const std::string temporary = path + ".tmp";
-  {
-    Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    if (file.get() < 0) fail_errno(temporary, "create");
-    size_t done = 0;
-    while (done < bytes.size()) {
-      const ssize_t n = ::write(file.get(), bytes.data() + done, bytes.size() - done);
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        const int error = errno;
-        ::unlink(temporary.c_str());
-        errno = error;
-        fail_errno(temporary, "write");
-      }
-      done += static_cast<size_t>(n);
-    }
-    if (::fsync(file.get()) != 0) {
-      const int error = errno;
-      ::unlink(temporary.c_str());
-      errno = error;
-      fail_errno(temporary, "flush");
-    }
+  struct stat status;
+  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    fail(ErrorCode::kIo, path, ": is not a regular file, and would be replaced by one");
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    errno = error;
+  TemporaryFile file(path);
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::write(file.descriptor(), bytes.data() + done, bytes.size() - done);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      fail_errno(file.path(), "write");
+    }
+    done += static_cast<size_t>(n);
+  }
+  if (::fsync(file.descriptor()) != 0) fail_errno(file.path(), "flush");
+  if (::rename(file.path().c_str(), path.c_str()) != 0) {
     fail_errno(path, "rename the finished file to this name");
   }
+  file.keep();
 }
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  Descriptor file(path, O_RDONLY);
+  Descriptor file(path);
   if (file.get() < 0) fail_errno(path, "open");
   size_ = regular_file_size(path, file.get());
   if (size_ == 0) return;  // an empty mapping is not allowed

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/text.h"
+
 namespace axk1 {
 namespace {
 
@@ -18,6 +20,18 @@ TEST(Json, KeepsKeyOrderAndNumberKinds) {
   const json::value v =
       json::parse(R"({"b": 1, "a": [1.0, -2, 18446744073709551615], "c": "한"})", "t");
   EXPECT_EQ(json::to_text(v), R"({"b":1,"a":[1E0,-2,18446744073709551615],"c":"한"})");
+}
+
+TEST(Json, DoublesAreRoundedCorrectly) {
+  for (const double value : {1e-6, 1e308, 0.1, 1.7976931348623157e308, 2.2250738585072014e-308,
+                             5e-324, 123456.789e-5, 9007199254740993.0, -1e-300}) {
+    const json::value v = json::parse(cat(value), "t");
+    EXPECT_EQ(v.to_number<double>(), value);
+    EXPECT_EQ(json::parse(json::to_text(json::value(value)), "t").to_number<double>(), value);
+  }
+  EXPECT_EQ(json::parse("1e-400", "t").get_double(), 0.0);
+  EXPECT_NE(error_of("1e309").find("exponent overflow"), std::string::npos);
+  EXPECT_NE(error_of("[-1e999]").find("exponent overflow"), std::string::npos);
 }
 
 TEST(Json, NamesThePlaceOfDamage) {

@@ -1,8 +1,11 @@
 #include "parallel/thread_pool.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
+#include "base/check.h"
+#include "base/error.h"
 #include "parallel/topology.h"
 
 namespace axk1 {
@@ -32,11 +35,22 @@ uint32_t wait_while_equal(std::atomic<uint32_t>& value, uint32_t old, int spin) 
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads)
-    : num_threads_(std::max(1, num_threads)), spin_(num_threads <= usable_cpus() ? kSpin : 0) {
-  for (int i = 1; i < num_threads_; ++i) threads_.emplace_back([this, i] { worker(i); });
+    : num_threads_(std::max(1, num_threads)), spin_(num_threads_ <= usable_cpus() ? kSpin : 0) {
+  try {
+    for (int i = 1; i < num_threads_; ++i) threads_.emplace_back([this, i] { worker(i); });
+  } catch (const std::system_error& error) {
+    const size_t started = threads_.size();
+    stop_workers();
+    fail(ErrorCode::kOutOfMemory, "cannot start ", num_threads_, " threads, only ", started + 1,
+         ": ", error.what());
+  }
 }
 
 ThreadPool::~ThreadPool() {
+  stop_workers();
+}
+
+void ThreadPool::stop_workers() {
   stop_ = true;
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
@@ -53,6 +67,8 @@ void ThreadPool::execute(int thread_idx) {
 }
 
 void ThreadPool::run_region(Region region, void* body) {
+  AXK1_CHECK(!running_);
+  running_ = true;
   region_ = region;
   body_ = body;
   if (num_threads_ > 1) {
@@ -64,6 +80,7 @@ void ThreadPool::run_region(Region region, void* body) {
   for (uint32_t left = pending_.load(std::memory_order_acquire); left != 0;) {
     left = wait_while_equal(pending_, left, spin_);
   }
+  running_ = false;
   if (exception_) std::rethrow_exception(std::exchange(exception_, nullptr));
 }
 

@@ -1,13 +1,17 @@
 // A fixed set of threads that runs one parallel region at a time.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
+
+#include "base/bits.h"
 
 namespace axk1 {
 
@@ -15,11 +19,14 @@ namespace axk1 {
 // decode step enters a region every few of them), then asleep. Regions do not nest, and only one
 // thread at a time may start one: the pool belongs to whoever runs the model.
 //
-// Nothing here allocates. A task that throws does not stop the others; the first exception is
-// thrown again on the caller.
+// Nothing here allocates after construction. A body that throws does not stop the other threads;
+// the first exception is thrown again on the caller when all are done, and the pool can be used
+// again. Which of the tasks not yet begun still run is then unspecified.
 class ThreadPool {
  public:
-  explicit ThreadPool(int num_threads);  // including the caller, at least 1
+  // num_threads includes the caller; less than 1 means 1. Throws Error(kOutOfMemory) when the
+  // system has no thread left.
+  explicit ThreadPool(int num_threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -37,18 +44,19 @@ class ThreadPool {
   }
 
   // body(begin, end) over [0, count) cut into num_threads equal runs, each a multiple of `grain`
-  // but the last. The cut depends only on count, grain and num_threads.
+  // but the last; runs that are empty are not called. The cut depends only on count, grain (at
+  // least 1) and num_threads.
   template <class Body>
   void parallel_for(size_t count, size_t grain, Body&& body) {
-    const size_t units = (count + grain - 1) / grain;
+    const size_t units = ceil_div(count, grain);
     if (units <= 1 || num_threads_ == 1) {
       if (count) body(size_t{0}, count);
       return;
     }
     run([&](int thread_idx) {
-      const size_t begin = units * thread_idx / num_threads_ * grain;
-      size_t end = units * (thread_idx + 1) / num_threads_ * grain;
-      if (end > count) end = count;
+      const size_t thread = static_cast<size_t>(thread_idx), threads = size_t(num_threads_);
+      const size_t begin = units * thread / threads * grain;
+      const size_t end = std::min(count, units * (thread + 1) / threads * grain);
       if (begin < end) body(begin, end);
     });
   }
@@ -76,11 +84,13 @@ class ThreadPool {
   void run_region(Region region, void* body);
   void execute(int thread_idx);
   void worker(int thread_idx);
+  void stop_workers();
 
   const int num_threads_;
-  int spin_;  // polls before sleeping; 0 when there are more threads than processors
+  const int spin_;  // polls before sleeping; 0 when there are more threads than processors
   Region region_ = nullptr;
   void* body_ = nullptr;
+  bool running_ = false;  // a region is under way; only the caller's thread looks at it
   std::exception_ptr exception_;
   std::mutex exception_mutex_;
   // Each on its own cache line: the caller writes generation_, workers write pending_.
