@@ -1,28 +1,29 @@
 #include "io/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "base/check.h"
 #include "base/error.h"
+#include "io/errno_error.h"
 
 namespace axk1 {
-namespace {
 
-[[noreturn]] void fail_errno(const std::string& path, const char* what) {
-  const int error = errno;
-  fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, path, ": cannot ", what, ": ",
-       std::strerror(error));
-}
-
-}  // namespace
-
-AtomicFile::AtomicFile(const std::string& path) : path_(path), temporary_(path + ".tmp") {
-  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail_errno(temporary_, "create");
+AtomicFile::AtomicFile(const std::string& path) : path_(path) {
+  struct stat status;
+  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    fail(ErrorCode::kIo, path, ": is not a regular file, and would be replaced by one");
+  }
+  const std::string stem = cat(path, ".tmp-", static_cast<int64_t>(::getpid()), "-");
+  for (int attempt = 0;; ++attempt) {  // O_EXCL: another thread may be writing the same file
+    temporary_ = cat(stem, attempt);
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd_ >= 0) return;
+    if (errno != EEXIST || attempt == 1000) fail_errno(temporary_, "create");
+  }
 }
 
 AtomicFile::~AtomicFile() {

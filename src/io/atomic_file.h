@@ -8,8 +8,10 @@
 
 namespace axk1 {
 
-// Writes path + ".tmp" piece by piece, in any order; commit() flushes it to the disk and renames
-// it. Without commit() the destructor removes it and `path` stays as it was. One thread at a time.
+// Writes a new file beside path, piece by piece, in any order; commit() flushes it to the disk and
+// renames it. Without commit() the destructor removes it and `path` stays as it was. Refuses a path
+// that is there and is not a regular file (a device would be replaced). Several may write the same
+// path at once: the last commit stays. One thread at a time.
 // Failures are Error(kIo or kNotFound) naming the file.
 class AtomicFile {
  public:

@@ -7,10 +7,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "base/error.h"
+#include "io/atomic_file.h"
+#include "io/errno_error.h"
 
 namespace axk1 {
 namespace {
@@ -27,40 +28,6 @@ class Descriptor {
 
  private:
   int fd_;
-};
-
-[[noreturn]] void fail_errno(const std::string& path, const char* what) {
-  const int error = errno;
-  fail(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, path, ": cannot ", what, ": ",
-       std::strerror(error));
-}
-
-// A new file beside `target`, removed at the end of scope unless kept.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& target) {
-    const std::string stem = cat(target, ".tmp-", static_cast<int64_t>(::getpid()), "-");
-    for (int attempt = 0;; ++attempt) {  // O_EXCL: another thread may be writing the same target
-      path_ = cat(stem, attempt);
-      fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      if (fd_ >= 0) return;
-      if (errno != EEXIST || attempt == 1000) fail_errno(path_, "create");
-    }
-  }
-  ~TemporaryFile() {
-    ::close(fd_);
-    if (!kept_) ::unlink(path_.c_str());
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  int descriptor() const { return fd_; }
-  const std::string& path() const { return path_; }
-  void keep() { kept_ = true; }
-
- private:
-  std::string path_;
-  int fd_ = -1;
-  bool kept_ = false;
 };
 
 uint64_t regular_file_size(const std::string& path, int fd) {
@@ -116,25 +83,9 @@ std::string read_file(const std::string& path, uint64_t max_bytes) {
 }
 
 void write_file_atomic(const std::string& path, std::string_view bytes) {
-  struct stat status;
-  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-    fail(ErrorCode::kIo, path, ": is not a regular file, and would be replaced by one");
-  }
-  TemporaryFile file(path);
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = ::write(file.descriptor(), bytes.data() + done, bytes.size() - done);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      fail_errno(file.path(), "write");
-    }
-    done += static_cast<size_t>(n);
-  }
-  if (::fsync(file.descriptor()) != 0) fail_errno(file.path(), "flush");
-  if (::rename(file.path().c_str(), path.c_str()) != 0) {
-    fail_errno(path, "rename the finished file to this name");
-  }
-  file.keep();
+  AtomicFile file(path);
+  file.write_at(0, std::as_bytes(std::span(bytes)));
+  file.commit();
 }
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {

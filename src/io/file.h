@@ -15,9 +15,7 @@ bool is_directory(const std::string& path);
 // The whole file. Refuses more than max_bytes before reading anything.
 std::string read_file(const std::string& path, uint64_t max_bytes = uint64_t{1} << 31);
 
-// Writes a new file beside path, flushes it to the disk and renames it: path holds the old bytes or
-// the new ones, never a part. On failure the new file is removed. Refuses a path that is there and
-// is not a regular file (a device would be replaced).
+// The whole file through an AtomicFile: path holds the old bytes or the new ones, never a part.
 void write_file_atomic(const std::string& path, std::string_view bytes);
 
 // A file mapped read-only. Owns the mapping; movable. Any thread may read the bytes.

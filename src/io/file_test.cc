@@ -6,14 +6,15 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstring>
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
+#include "io/atomic_file.h"
 #include "testing/shared_data.h"
 
 namespace axk1 {
@@ -175,6 +176,25 @@ TEST(WriteFile, TwoWritersNeverMix) {
   second.join();
   const std::string got = read_file(path);
   EXPECT_TRUE(got == a || got == b);
+  EXPECT_EQ(files_in(dir.path()), 1u);
+}
+
+TEST(AtomicFile, TakesPiecesInAnyOrderAndVanishesWithoutCommit) {
+  TempDir dir;
+  const std::string path = dir.write("f", "old");
+  auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+  {
+    AtomicFile file(path);
+    file.write_at(3, bytes("def"));
+    EXPECT_EQ(read_file(path), "old");
+  }
+  EXPECT_EQ(read_file(path), "old");
+  EXPECT_EQ(files_in(dir.path()), 1u);
+  AtomicFile file(path);
+  file.write_at(3, bytes("def"));
+  file.write_at(0, bytes("abc"));
+  file.commit();
+  EXPECT_EQ(read_file(path), "abcdef");
   EXPECT_EQ(files_in(dir.path()), 1u);
 }
 
