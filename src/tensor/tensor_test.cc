@@ -65,6 +65,8 @@ TEST(DType, BytesAndNames) {
   EXPECT_EQ(dtype_bytes(DType::kF32), 4u);
   EXPECT_EQ(dtype_bytes(DType::kBF16), 2u);
   EXPECT_EQ(dtype_bytes(DType::kF16), 2u);
+  EXPECT_EQ(dtype_bytes(DType::kI32), 4u);
+  EXPECT_STREQ(dtype_name(DType::kI32), "I32");
   EXPECT_STREQ(dtype_name(DType::kF32), "F32");
   EXPECT_STREQ(dtype_name(DType::kBF16), "BF16");
   EXPECT_STREQ(dtype_name(DType::kF16), "F16");
