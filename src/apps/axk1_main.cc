@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   app.failure_message(CLI::FailureMessage::simple);
 
   axk1::add_inspect_command(app);
+  axk1::add_tokenize_command(app);
 
   try {
     app.parse(argc, argv);

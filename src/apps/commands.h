@@ -9,5 +9,6 @@ class App;
 namespace axk1 {
 
 void add_inspect_command(CLI::App& app);
+void add_tokenize_command(CLI::App& app);
 
 }  // namespace axk1
