@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
 
   axk1::add_inspect_command(app);
   axk1::add_template_command(app);
+  axk1::add_tokenize_command(app);
 
   try {
     app.parse(argc, argv);

@@ -10,5 +10,6 @@ namespace axk1 {
 
 void add_inspect_command(CLI::App& app);
 void add_template_command(CLI::App& app);
+void add_tokenize_command(CLI::App& app);
 
 }  // namespace axk1
