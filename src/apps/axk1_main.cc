@@ -12,9 +12,12 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.failure_message(CLI::FailureMessage::simple);
 
+  axk1::add_chat_command(app);
+  axk1::add_run_command(app);
   axk1::add_inspect_command(app);
   axk1::add_template_command(app);
   axk1::add_tokenize_command(app);
+  axk1::add_perplexity_command(app);
 
   try {
     app.parse(argc, argv);

@@ -8,8 +8,11 @@ class App;
 
 namespace axk1 {
 
+void add_chat_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_template_command(CLI::App& app);
 void add_tokenize_command(CLI::App& app);
+void add_perplexity_command(CLI::App& app);
+void add_run_command(CLI::App& app);
 
 }  // namespace axk1

@@ -1,0 +1,48 @@
+#include "apps/model_options.h"
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+
+#include "base/error.h"
+#include "io/file.h"
+
+namespace axk1 {
+
+void add_model_options(CLI::App& command, ModelOptions& options, ModelArgument argument) {
+  CLI::Option* model =
+      command.add_option("MODEL", options.model, "Hugging Face directory of the model");
+  if (argument == ModelArgument::kRequired) model->required();
+  command.add_option("--threads", options.threads, "Threads; 0: every usable processor")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
+  command.add_option("--kernels", options.kernels,
+                     "Kernels to compute with: ref, avx2, avx512, ... (default: the best here)");
+  command.add_option("--dtype", options.dtype, "Number type to compute in (default: the model's)")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+}
+
+EngineOptions engine_options(const ModelOptions& options) {
+  EngineOptions engine;
+  engine.num_threads = options.threads;
+  engine.kernels = options.kernels;
+  if (options.dtype == "f32") engine.dtype = DType::kF32;
+  if (options.dtype == "bf16") engine.dtype = DType::kBF16;
+  return engine;
+}
+
+std::string find_shipped_model() {
+  namespace fs = std::filesystem;
+  constexpr const char* kName = "models/nano-v0";
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
+  std::string tried;
+  for (const fs::path& base : {program / "../..", program / "../share/axk1", fs::path(".")}) {
+    const std::string dir = (base / kName).lexically_normal().string();
+    if (file_exists(dir + "/config.json")) return dir;
+    tried += cat(tried.empty() ? "" : ", ", dir);
+  }
+  fail(ErrorCode::kNotFound, "no model was named, and the one that comes with axk1 is in none of ",
+       tried, "; name a model directory");
+}
+
+}  // namespace axk1
