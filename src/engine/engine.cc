@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "io/file.h"
 #include "io/json.h"
