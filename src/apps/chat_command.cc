@@ -86,8 +86,7 @@ void add_chat_command(CLI::App& app) {
   command->get_option("MODEL")->description(
       "Hugging Face directory of the model (default: the one that comes with axk1)");
   command->add_option("--system", arguments->system, "System prompt");
-  command->add_flag("--think,!--no-think", arguments->thinking,
-                    "Think before answering, or not (default: as the chat template does)");
+  add_thinking_flags(*command, arguments->thinking);
   command->add_flag("--stats", arguments->stats, "Print the speed after each answer, on stderr");
   command->add_option("--history", arguments->history_file,
                       "Keep the lines typed in this file, for the arrow keys");
@@ -98,7 +97,7 @@ void add_chat_command(CLI::App& app) {
       "answers come out plainly; a line may be a /command too.\n\n"
       "Example:\n"
       "  printf '안녕\\n/think\\n너는 누구야?\\n' | build/release/axk1 chat models/nano-v0 "
-      "--temperature 0");
+      "--temperature 0\n");
   command->callback([arguments] { run_chat(*arguments); });
 }
 

@@ -29,6 +29,16 @@ void add_generation_flags(CLI::App& command, GenerationFlags& flags) {
       ->group(group);
 }
 
+void add_thinking_flags(CLI::App& command, std::optional<bool>& thinking) {
+  CLI::Option* think = command.add_flag_callback(
+      "--think", [&thinking] { thinking = true; }, "Think before answering");
+  command
+      .add_flag_callback(
+          "--no-think", [&thinking] { thinking = false; },
+          "Answer at once (without either: what the chat template does by itself)")
+      ->excludes(think);
+}
+
 SamplingOptions default_sampling(const GenerationDefaults& defaults) {
   SamplingOptions sampling;
   if (defaults.temperature) sampling.temperature = static_cast<float>(*defaults.temperature);

@@ -154,8 +154,7 @@ void add_run_command(CLI::App& app) {
   command->add_flag("--chat", arguments->chat,
                     "The prompt is a user message: apply the model's chat template");
   command->add_option("--system", arguments->system, "System prompt, with --chat");
-  command->add_flag("--think,!--no-think", arguments->thinking,
-                    "With --chat: think before answering, or not");
+  add_thinking_flags(*command, arguments->thinking);
   CLI::Option* as_json = command->add_flag("--json", arguments->json, "Print one JSON object");
   command
       ->add_flag("--jsonl", arguments->jsonl,
@@ -170,7 +169,7 @@ void add_run_command(CLI::App& app) {
       "  build/release/axk1 run models/nano-v0 --chat --prompt '한국의 수도는 어디야?'\n"
       "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"안녕\"}], \"temperature\": 0}' "
       "|\n"
-      "    build/release/axk1 run models/nano-v0 --jsonl");
+      "    build/release/axk1 run models/nano-v0 --jsonl\n");
   command->callback([arguments] { run(*arguments); });
 }
 
