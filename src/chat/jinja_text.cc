@@ -394,7 +394,7 @@ std::vector<std::string_view> split(std::string_view text,
   }
   for (text = strip(text, {}, Side::kLeft); !text.empty(); text = strip(text, {}, Side::kLeft)) {
     if (!may_split()) {
-      parts.push_back(strip(text, {}, Side::kRight));
+      parts.push_back(text);
       break;
     }
     size_t end = 0;
@@ -430,7 +430,7 @@ std::vector<std::string_view> rsplit(std::string_view text,
     for (text = strip(text, {}, Side::kRight); !text.empty();
          text = strip(text, {}, Side::kRight)) {
       if (!may_split()) {
-        parts.push_back(strip(text, {}, Side::kLeft));
+        parts.push_back(text);
         break;
       }
       size_t start = text.size();
