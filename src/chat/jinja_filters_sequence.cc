@@ -49,7 +49,6 @@ Value last(Runtime& rt, const Value& value, const Args& args) {
   if (value.is(Type::kIterator)) {
     eval_fail("'", type_name(value), "' object is not reversible");
   }
-  if (value.is_undefined()) eval_fail(value.as<Undefined>().message);
   if (value.is_sequence() || value.is_string() || value.is(Type::kRange)) {
     if (length_of(rt, value) == 0) return rt.undefined("No last item, sequence was empty.");
     return get_item(rt, value, Value::integer(-1));

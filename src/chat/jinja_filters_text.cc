@@ -109,15 +109,15 @@ Value indent(Runtime& rt, const Value& value, const Args& args) {
 
 Value truncate(Runtime& rt, const Value& value, const Args& args) {
   const Params p(args, "truncate", {"length", "killwords", "end", "leeway"});
-  const Str& s = want_text(value, "truncate").as<Str>();
   const std::string end = p.has(2) ? p.text(2) : "...";
   const int64_t end_length = static_cast<int64_t>(count_code_points(end));
   const int64_t length = p.integer(0, 255);
   const int64_t leeway = p.integer(3, 5);
   if (length < end_length) eval_fail("expected length >= ", end_length, ", got ", length);
   if (leeway < 0) eval_fail("expected leeway >= 0, got ", leeway);
-  const int64_t size = static_cast<int64_t>(s.length);
+  const int64_t size = static_cast<int64_t>(length_of(rt, value));
   if (size - leeway <= length) return value;
+  const Str& s = want_text(value, "truncate").as<Str>();
   std::string cut = s.text.substr(0, byte_offset(s.text, static_cast<size_t>(length - end_length)));
   if (!p.flag(1, false)) cut = std::string(rsplit(cut, " ", 1)[0]);
   return rt.str(cut + end);

@@ -14,7 +14,13 @@ Value range(Runtime& rt, const Value&, const Args& args) {
   const int64_t step = p.integer(2, 1);
   if (step == 0) eval_fail("range() arg 3 must not be zero");
   const bool one = args.positional.size() == 1;
-  if (!one && !p[1].is_int()) require_defined(p[1]);
+  for (size_t i = 0; i < 3; ++i) {
+    if (!p.has(i)) continue;
+    require_defined(p[i]);
+    if (!p[i].is_int()) {
+      eval_fail("'", type_name(p[i]), "' object cannot be interpreted as an integer");
+    }
+  }
   const int64_t start = one ? 0 : p.integer(0, 0);
   const int64_t stop = p.integer(one ? 0 : 1, 0);
   Value v = rt.range(start, stop, step);
@@ -33,6 +39,7 @@ std::vector<Dict::Item> pairs(Runtime& rt, const Args& args, const char* functio
   std::vector<Dict::Item> items;
   if (!args.positional.empty()) {
     const Value& from = args.positional[0];
+    require_defined(from);
     if (from.is(Type::kDict)) {
       items = from.as<Dict>().items();
     } else {

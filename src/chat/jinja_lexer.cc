@@ -224,7 +224,7 @@ class Lexer {
       while (end < source_.size()) {
         size_t next = end;
         const char32_t point = next_code_point(source_, next);
-        if (!is_word(point)) break;
+        if (!is_word(point) && !is_identifier_part(point)) break;
         end = next;
       }
       if (end > at_) {

@@ -434,6 +434,10 @@ Value get_item(Runtime& runtime, const Value& object, const Value& key) {
 }
 
 Value get_attribute(Runtime& runtime, const Value& object, std::string_view name) {
+  if (name.starts_with("__")) {  // what every Python object has, and the sandbox withholds
+    return runtime.undefined(cat("access to attribute '", printable(name, 60), "' of '",
+                                 type_name(object), "' object is unsafe."));
+  }
   require_defined(object);
   Value found = builtin_attribute(runtime, object, name);
   if (found.is_missing() && object.is(Type::kDict)) {

@@ -254,10 +254,16 @@ class Parser : ExprParser {
 
   StmtPtr block_statement() {
     auto node = std::make_unique<BlockStmt>(take().at);
-    has_blocks_ = true;
     node->name = expect(TokenType::kName).text;
-    skip_name("scoped");
+    const bool scoped = skip_name("scoped");
     skip_name("required");
+    if (scoped) {  // sees all the variables around it, as a scope does
+      auto scope = std::make_unique<WithStmt>(node->at);
+      scope->body = macro_body("endblock");
+      skip_name(node->name);
+      return scope;
+    }
+    has_blocks_ = true;
     node->body = macro_body("endblock");
     skip_name(node->name);
     return node;

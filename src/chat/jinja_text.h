@@ -30,6 +30,7 @@ bool is_digit(char32_t c);
 bool is_numeric(char32_t c);
 bool is_alnum(char32_t c);
 bool is_word(char32_t c);  // \w of the re module
+bool is_identifier_part(char32_t c);
 bool is_identifier(std::string_view text);
 
 std::string upper(std::string_view text);
