@@ -21,6 +21,9 @@ constexpr int64_t kMaxLayers = 1 << 12;
 constexpr int64_t kMostExperts = kMaxExperts;  // what the router takes
 constexpr int64_t kMaxExpertsOverLayers = 1 << 20;
 constexpr int64_t kMaxPositions = int64_t{1} << 30;
+constexpr double kMaxTheta = 1e15;
+constexpr double kMaxRopeFactor = 1e6;
+constexpr double kMaxRoutedScale = 1e6;
 constexpr double kMaxParameters = 281'474'976'710'656;  // 2^48
 
 constexpr uint64_t kMaxConfigBytes = 16 << 20;
@@ -114,11 +117,12 @@ void refuse_other_computations(const json::ObjectReader& reader) {
   }
 }
 
-double finite_or(const json::ObjectReader& reader, std::string_view field, double absent,
-                 double min) {
+double number_in(const json::ObjectReader& reader, std::string_view field, double absent,
+                 double min, double max) {
   const double number = reader.number_or(field, absent);
-  if (!std::isfinite(number) || number < min) {
-    reader.wrong(field, *reader.find(field), cat("a finite number of at least ", min));
+  if (!(number >= min && number <= max)) {
+    fail(ErrorCode::kInvalidInput, reader.source(), ": field \"", field, "\": found ", number,
+         ", expected a number from ", min, " to ", max);
   }
   return number;
 }
@@ -164,7 +168,7 @@ std::vector<int32_t> read_eos_ids(const json::ObjectReader& reader, int64_t voca
 // (modeling_rope_utils.py, convert_rope_params_to_dict), a non-empty rope_scaling wins.
 RopeParameters read_rope(const json::ObjectReader& reader, int64_t max_position_embeddings) {
   RopeParameters rope;
-  rope.rope_theta = finite_or(reader, "rope_theta", rope.rope_theta, 0);
+  rope.rope_theta = number_in(reader, "rope_theta", rope.rope_theta, 0, kMaxTheta);
   const auto non_empty = [&](std::string_view field) -> const json::value* {
     const json::value* found = reader.find(field);
     return found && found->is_object() && found->get_object().empty() ? nullptr : found;
@@ -181,28 +185,24 @@ RopeParameters read_rope(const json::ObjectReader& reader, int64_t max_position_
     for (const auto& [key, item] : found->get_object()) {
       if (item.is_object()) unsupported(inner, key, "one rope for each layer type", "one for all");
     }
-    if (finite_or(inner, "partial_rotary_factor", 1, 0) != 1) {
+    if (number_in(inner, "partial_rotary_factor", 1, 0, 1) != 1) {
       unsupported(inner, "partial_rotary_factor", json::to_text(inner.get("partial_rotary_factor")),
                   "1");
     }
-    rope.rope_theta = finite_or(inner, "rope_theta", rope.rope_theta, 0);
+    rope.rope_theta = number_in(inner, "rope_theta", rope.rope_theta, 0, kMaxTheta);
     if (rope.rope_type == "yarn") {
       rope.original_max_position_embeddings =
           inner.int_or("original_max_position_embeddings",
                        reader.int_or("original_max_position_embeddings", max_position_embeddings, 1,
                                      kMaxPositions),
                        1, kMaxPositions);
-      rope.factor = finite_or(inner, "factor",
-                              static_cast<double>(max_position_embeddings) /
-                                  static_cast<double>(rope.original_max_position_embeddings),
-                              -std::numeric_limits<double>::max());
-      if (rope.factor < 1) {
-        fail(ErrorCode::kInvalidInput, inner.source(), ": field \"factor\": found ", rope.factor,
-             ", expected at least 1");
-      }
+      // Whoever leaves the factor out means the ratio of the two contexts.
+      const double ratio = static_cast<double>(max_position_embeddings) /
+                           static_cast<double>(rope.original_max_position_embeddings);
+      rope.factor = number_in(inner, "factor", std::max(ratio, 1.0), 1, kMaxRopeFactor);
       // 0 stands for the default here, as it does in transformers.
       const auto beta = [&](std::string_view name, double absent) {
-        const double value = finite_or(inner, name, absent, 0);
+        const double value = number_in(inner, name, absent, 0, kMaxRopeFactor);
         return value == 0 ? absent : value;
       };
       rope.beta_fast = beta("beta_fast", rope.beta_fast);
@@ -211,10 +211,10 @@ RopeParameters read_rope(const json::ObjectReader& reader, int64_t max_position_
         fail(ErrorCode::kInvalidInput, inner.source(), ": found beta_fast ", rope.beta_fast,
              " below beta_slow ", rope.beta_slow, ", expected at least as much");
       }
-      rope.mscale = finite_or(inner, "mscale", 0, 0);
-      rope.mscale_all_dim = finite_or(inner, "mscale_all_dim", 0, 0);
+      rope.mscale = number_in(inner, "mscale", 0, 0, kMaxRopeFactor);
+      rope.mscale_all_dim = number_in(inner, "mscale_all_dim", 0, 0, kMaxRopeFactor);
       if (inner.find("attention_factor")) {
-        rope.attention_factor = finite_or(inner, "attention_factor", 1, 0);
+        rope.attention_factor = number_in(inner, "attention_factor", 1, 0, kMaxRopeFactor);
       }
       rope.truncate = inner.bool_or("truncate", true);
     }
@@ -269,7 +269,7 @@ void read_moe(const json::ObjectReader& reader, ModelConfig& config) {
   config.topk_group = reader.int_or("topk_group", 4, 1, kMostExperts);
   config.norm_topk_prob = reader.bool_or("norm_topk_prob", true);
   config.routed_scaling_factor =
-      finite_or(reader, "routed_scaling_factor", 2.5, -std::numeric_limits<double>::max());
+      number_in(reader, "routed_scaling_factor", 2.5, 0, kMaxRoutedScale);
   if (config.num_moe_layers() == 0) return;
 
   const auto inconsistent = [&](const auto&... what) {
@@ -352,7 +352,7 @@ ModelConfig parse_model_config(const json::value& config_json, const std::string
   config.max_position_embeddings =
       reader.int_or("max_position_embeddings", defaults.max_position_embeddings, 1, kMaxPositions);
   config.num_nextn_predict_layers = reader.int_or("num_nextn_predict_layers", 0, 0, kMaxLayers);
-  config.rms_norm_eps = finite_or(reader, "rms_norm_eps", 1e-6, 0);
+  config.rms_norm_eps = number_in(reader, "rms_norm_eps", 1e-6, 0, 1);
   config.tie_word_embeddings = reader.bool_or("tie_word_embeddings", false);
   config.rope_interleave = reader.bool_or("rope_interleave", true);
   config.has_post_mlp_norm = is_axk1;

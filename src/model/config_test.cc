@@ -243,6 +243,8 @@ const BadConfig kBadConfigs[] = {
      "full_attention"},
     {"factor", [](auto& c) { rope_of(c)["factor"] = 0.5; }, "\"factor\": found 0.5"},
     {"betas", [](auto& c) { rope_of(c)["beta_fast"] = 0.5; }, "below beta_slow"},
+    {"mscale", [](auto& c) { rope_of(c)["mscale_all_dim"] = 1e300; }, "\"mscale_all_dim\": found"},
+    {"infinite", [](auto& c) { rope_of(c)["attention_factor"] = HUGE_VAL; }, "attention_factor"},
     {"theta", [](auto& c) { rope_of(c)["rope_theta"] = 1; }, "\"rope_theta\": found 1"},
     {"rope is text", [](auto& c) { c["rope_parameters"] = "yarn"; }, "found string"},
     {"old-style linear",
