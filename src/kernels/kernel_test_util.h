@@ -51,10 +51,15 @@ inline std::string kernel_test_name(const ::testing::TestParamInfo<const KernelT
   return name.empty() ? info.param->name : name;
 }
 
-#define AXK1_FOR_EVERY_KERNEL_TABLE(Suite)                                                     \
-  INSTANTIATE_TEST_SUITE_P(                                                                    \
-      All, Suite, ::testing::ValuesIn(all_kernel_tables().begin(), all_kernel_tables().end()), \
-      ::axk1::testing::kernel_test_name)
+// The tables for which has(table) holds.
+template <class Has>
+std::vector<const KernelTable*> tables_with(Has&& has) {
+  std::vector<const KernelTable*> tables;
+  for (const KernelTable* table : all_kernel_tables()) {
+    if (has(*table)) tables.push_back(table);
+  }
+  return tables;
+}
 
 // Elements of one type in exactly the memory they need, so that sanitizers see any read past it.
 class Elements {

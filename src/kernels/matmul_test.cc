@@ -242,7 +242,10 @@ TEST_P(MatmulTest, Denormals) {
   });
 }
 
-AXK1_FOR_EVERY_KERNEL_TABLE(MatmulTest);
+INSTANTIATE_TEST_SUITE_P(All, MatmulTest,
+                         ::testing::ValuesIn(all_kernel_tables().begin(),
+                                             all_kernel_tables().end()),
+                         testing::kernel_test_name);
 
 }  // namespace
 }  // namespace axk1

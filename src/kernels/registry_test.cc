@@ -54,6 +54,17 @@ TEST(Registry, EverySelectionIsWhole) {
   std::printf("[ cases ] Registry.EverySelectionIsWhole: %zu\n", cases);
 }
 
+// What only adds to an instruction set may leave entries out, never a part of the plain kernels.
+TEST(Registry, TablesHaveAllOrNoneOfTheKernelsAlongARow) {
+  for (const KernelTable* t : all_kernel_tables()) {
+    const bool any = t->rms_norm || t->silu_mul || t->softmax_block || t->add || t->axpy ||
+                     t->scale || t->f32_to_bf16 || t->bf16_to_f32 || t->f16_to_f32;
+    const bool all = t->rms_norm && t->silu_mul && t->softmax_block && t->add && t->axpy &&
+                     t->scale && t->f32_to_bf16 && t->bf16_to_f32 && t->f16_to_f32;
+    EXPECT_EQ(any, all) << t->name;
+  }
+}
+
 TEST(Registry, AutoIsTheBestAvailable) {
   for (uint32_t features = 0; features < 64; ++features) {
     EXPECT_EQ(select_kernels("", features).name, available_kernel_names(features).front());

@@ -12,8 +12,9 @@ namespace {
 #include "kernels/cpu/avx2/vec.inl"
 
 // 16 registers: 12 sums, 3 vectors of x, 1 of w.
+constexpr size_t kMaxSums = 12;
 constexpr size_t kTileRows = 3;
-constexpr size_t kNnRows = 4, kNnVecs = 2, kNnVecs4 = 2, kNnVecs2 = 4, kNnVecs1 = 8;
+constexpr size_t kNnRows = 4, kNnVecs = 2, kNnVecs4 = 2, kNnVecs2 = 4;
 
 #include "kernels/cpu/simd/elementwise.inl"
 // Needs the above.

@@ -13,8 +13,9 @@ namespace {
 #include "kernels/cpu/avx512/vec.inl"
 
 // 32 registers: 24 sums, 4 vectors of w, 1 of x.
+constexpr size_t kMaxSums = 24;
 constexpr size_t kTileRows = 6;
-constexpr size_t kNnRows = 8, kNnVecs = 2, kNnVecs4 = 4, kNnVecs2 = 8, kNnVecs1 = 16;
+constexpr size_t kNnRows = 8, kNnVecs = 2, kNnVecs4 = 4, kNnVecs2 = 8;
 
 #include "kernels/cpu/simd/elementwise.inl"
 // Needs the above.

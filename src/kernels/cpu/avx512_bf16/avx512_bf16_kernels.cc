@@ -17,6 +17,7 @@ namespace {
 #include "kernels/cpu/avx512/vec.inl"
 
 // 32 registers: 24 sums, 4 vectors of w, 1 of x.
+constexpr size_t kMaxSums = 24;
 constexpr size_t kTileRows = 6;
 
 struct BF16Dot {
@@ -42,8 +43,6 @@ struct BF16Dot {
   static Sums sums(Vec a, Vec b, Vec c, Vec d) { return sums_of(a, b, c, d); }
 
   using Wide = BF16Dot;
-  static constexpr bool kWidenX = false;
-  static constexpr bool kWidenW = false;
 };
 
 #include "kernels/cpu/simd/matmul_nt.inl"

@@ -27,8 +27,6 @@ struct FmaDot : FmaArithmetic {
 
   // Widening is exact, so products over widened copies are the same to the last bit.
   using Wide = FmaDot<F32, F32>;
-  static constexpr bool kWidenX = sizeof(XStorage) != sizeof(float);
-  static constexpr bool kWidenW = sizeof(WStorage) != sizeof(float);
   static void widen(const uint16_t* src, float* dst, size_t n) {
     for_vectors(n, [&](size_t at, size_t count) {
       store_some(dst + at, count ? WType::load(src + at, count) : WType::load(src + at), count);

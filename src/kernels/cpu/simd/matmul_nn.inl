@@ -1,5 +1,5 @@
-// y += x w, x f32. Included inside the anonymous namespace of an instruction set's source file;
-// includes nothing.
+// y += x w, x f32. Included inside the anonymous namespace of an instruction set's source file,
+// after simd/elementwise.inl; includes nothing.
 //
 // y[i, j] is one lane that starts at its old value and adds x[i, p] w[p, j], p ascending, each by a
 // fused multiply-add: row-invariant, and the same on every instruction set with such an
@@ -61,13 +61,39 @@ void nn_rows(const MatmulArgs& a, size_t i) {
   }
 }
 
-// Tiles of 16 to 24 (AVX2: 8 to 12) vectors, which hide the latency of the additions; the fewer
-// rows, the wider, so that a single row reads long runs of w.
+// y += x[0..kCount) w for kCount rows of w, y passing through registers once.
+template <class W, size_t kCount>
+inline void nn_add_rows(const float* x, const typename W::Storage* w, size_t w_stride, float* y,
+                        size_t n) {
+  for_vectors(n, [&](size_t at, size_t count) {
+    Vec acc = load_some(y + at, count);
+#pragma GCC unroll 4
+    for (size_t p = 0; p < kCount; ++p) {
+      const typename W::Storage* row = w + p * w_stride + at;
+      acc = fma(broadcast(x[p]), count ? W::load(row, count) : W::load(row), acc);
+    }
+    store_some(y + at, acc, count);
+  });
+}
+
+// One row of x, whose y (a few KiB) stays in L1: w is read once and in order.
+template <class W>
+void nn_one_row(const float* x, const typename W::Storage* w, size_t w_stride, float* y, size_t n,
+                size_t k) {
+  size_t p = 0;
+  for (; p + 4 <= k; p += 4) nn_add_rows<W, 4>(x + p, w + p * w_stride, w_stride, y, n);
+  for (; p < k; ++p) nn_add_rows<W, 1>(x + p, w + p * w_stride, w_stride, y, n);
+}
+
+// Tiles of 16 (AVX2: 8) vectors, which hide the latency of the additions.
 template <class W>
 void matmul_nn(const MatmulArgs& a) {
   size_t i = 0;
   for (; i + kNnRows <= a.m; i += kNnRows) nn_rows<W, kNnRows, kNnVecs>(a, i);
   for (; i + 4 <= a.m; i += 4) nn_rows<W, 4, kNnVecs4>(a, i);
   for (; i + 2 <= a.m; i += 2) nn_rows<W, 2, kNnVecs2>(a, i);
-  for (; i < a.m; ++i) nn_rows<W, 1, kNnVecs1>(a, i);
+  if (i == a.m) return;
+  nn_one_row<W>(static_cast<const float*>(a.x) + i * a.x_stride,
+                static_cast<const typename W::Storage*>(a.w), a.w_stride, a.y + i * a.y_stride, a.n,
+                a.k);
 }

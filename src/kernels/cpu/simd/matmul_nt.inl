@@ -7,8 +7,9 @@
 //   load_x(p), load_x(p, n), load_w(p), load_w(p, n)   n < kStep elements, the rest zero
 //   zero(), mul_add(acc, x, w)
 //   sums(a, b, c, d) -> four floats in a Sums, each the sum of all lanes of one Acc
-//   Wide                   a Dot with the same arithmetic on widened copies of x and w, or Dot
-//                          itself; kWidenX, kWidenW say which operands change type
+//   kBlockK                where k is cut, a multiple of kStep
+//   Wide                   a Dot with the same arithmetic on widened copies of x and w (made by
+//                          Dot::widen), or Dot itself
 //
 // Row invariance: y[i, j] is one Acc stepping along k, then one fixed tree over its lanes, whatever
 // tile it is part of. Blocking along k only parks the Acc in memory in between.
@@ -17,24 +18,43 @@ inline size_t min_of(size_t a, size_t b) {
   return a < b ? a : b;
 }
 
-// A tile is at most kTileRows x 4 and every block is made of tiles. The parked sums of a block and
-// the widened copies stay well inside an L2 of 1 MiB; a tile's rows of x (kTileRows * kBlockK)
-// stay in L1 while the rows of w pass by.
+// Every block is made of tiles of at most kTileRows x kTileCols sums. Parked sums (96 KiB) and
+// widened copies stay well inside an L2 of 1 MiB; a tile's rows of x (kTileRows * kBlockK) stay in
+// L1 while the rows of w pass by.
 constexpr size_t kTileCols = 4;
 constexpr size_t kBlockM = 48;  // a multiple of kTileRows
 constexpr size_t kBlockN = 32;
 
-template <class Dot, size_t kRows>
-struct TileRows {
-  const typename Dot::XStorage* x[kRows];
-  const typename Dot::WStorage* w[kTileCols];
+// Where accumulate() asks for lines of w that later tiles will read. Memory is fastest read as one
+// sequential run, so where whole rows are walked side by side the lines ahead are asked for in
+// order: kLinearL1 a few KiB ahead, kLinearL2 (long rows) one tile ahead. kRows takes the same
+// columns of the rows that come next in a block.
+enum class Fetch { kNone, kLinearL1, kLinearL2, kRows };
+constexpr size_t kNearBytes = 8192;
+
+// The operands of one tile.
+template <class Dot>
+struct Tile {
+  const typename Dot::XStorage* x;
+  size_t x_stride;
+  const typename Dot::WStorage* w;
+  size_t w_stride;
+  size_t cols;  // of w; those at or beyond it repeat the last one
+  size_t k;
+  const typename Dot::WStorage* ahead;  // for Fetch
 };
 
-// acc[i][j] += x[i] w[j] over the vectors at p; `count` is the elements of a tail (0: a whole
-// vector). Whichever side has fewer vectors stays in registers.
-template <class Dot, size_t kRows, bool kTail>
-inline void step(const TileRows<Dot, kRows>& rows, size_t p, size_t count,
-                 typename Dot::Acc (&acc)[kRows][kTileCols]) {
+template <class Dot, size_t kRows, size_t kCols>
+struct TileRows {
+  const typename Dot::XStorage* x[kRows];
+  const typename Dot::WStorage* w[kCols];
+};
+
+// acc[i][j] += x[i] w[j] over the vectors at p; `count` is the elements of a tail. Whichever side
+// has fewer vectors stays in registers.
+template <class Dot, size_t kRows, size_t kCols, bool kTail>
+inline void step(const TileRows<Dot, kRows, kCols>& rows, size_t p, size_t count,
+                 typename Dot::Acc (&acc)[kRows][kCols]) {
   const auto load_x = [&](size_t i) {
     if constexpr (kTail) return Dot::load_x(rows.x[i] + p, count);
     return Dot::load_x(rows.x[i] + p);
@@ -43,98 +63,116 @@ inline void step(const TileRows<Dot, kRows>& rows, size_t p, size_t count,
     if constexpr (kTail) return Dot::load_w(rows.w[j] + p, count);
     return Dot::load_w(rows.w[j] + p);
   };
-  if constexpr (kRows < kTileCols) {
+  if constexpr (kRows < kCols) {
     typename Dot::X xv[kRows];
 #pragma GCC unroll 8
     for (size_t i = 0; i < kRows; ++i) xv[i] = load_x(i);
-#pragma GCC unroll 4
-    for (size_t j = 0; j < kTileCols; ++j) {
+#pragma GCC unroll 8
+    for (size_t j = 0; j < kCols; ++j) {
       const typename Dot::W wv = load_w(j);
 #pragma GCC unroll 8
       for (size_t i = 0; i < kRows; ++i) acc[i][j] = Dot::mul_add(acc[i][j], xv[i], wv);
     }
   } else {
-    typename Dot::W wv[kTileCols];
-#pragma GCC unroll 4
-    for (size_t j = 0; j < kTileCols; ++j) wv[j] = load_w(j);
+    typename Dot::W wv[kCols];
+#pragma GCC unroll 8
+    for (size_t j = 0; j < kCols; ++j) wv[j] = load_w(j);
 #pragma GCC unroll 8
     for (size_t i = 0; i < kRows; ++i) {
       const typename Dot::X xv = load_x(i);
-#pragma GCC unroll 4
-      for (size_t j = 0; j < kTileCols; ++j) acc[i][j] = Dot::mul_add(acc[i][j], xv, wv[j]);
-    }
-  }
-}
-
-// acc[i][j] += x[i, :] w[j, :]. A column at or beyond `cols` repeats the last one.
-template <class Dot, size_t kRows, bool kPrefetch>
-inline void accumulate(const typename Dot::XStorage* x, size_t x_stride,
-                       const typename Dot::WStorage* w, size_t w_stride, size_t cols, size_t k,
-                       typename Dot::Acc (&acc)[kRows][kTileCols]) {
-  TileRows<Dot, kRows> rows;
 #pragma GCC unroll 8
-  for (size_t i = 0; i < kRows; ++i) rows.x[i] = x + i * x_stride;
-#pragma GCC unroll 4
-  for (size_t j = 0; j < kTileCols; ++j) rows.w[j] = w + min_of(j, cols - 1) * w_stride;
-
-  // Memory is fastest read as one sequential run: the next kTileCols rows are fetched in order
-  // while the arithmetic walks these rows side by side.
-  const char* ahead = reinterpret_cast<const char*>(w + kTileCols * w_stride);
-  constexpr size_t kAheadStep = Dot::kStep * kTileCols * sizeof(typename Dot::WStorage);
-
-  size_t p = 0;
-  for (; p + Dot::kStep <= k; p += Dot::kStep) {
-    if constexpr (kPrefetch) {
-#pragma GCC unroll 4
-      for (size_t line = 0; line < kAheadStep; line += 64) __builtin_prefetch(ahead + line, 0, 2);
-      ahead += kAheadStep;
+      for (size_t j = 0; j < kCols; ++j) acc[i][j] = Dot::mul_add(acc[i][j], xv, wv[j]);
     }
-    step<Dot, kRows, false>(rows, p, 0, acc);
-  }
-  if (p < k) step<Dot, kRows, true>(rows, p, k - p, acc);
-}
-
-template <class Dot>
-inline void store_sums(const typename Dot::Acc (&acc)[kTileCols], float* y, size_t cols) {
-  const Sums sums = Dot::sums(acc[0], acc[1], acc[2], acc[3]);
-  if (cols == kTileCols) {
-    __builtin_memcpy(y, &sums, sizeof(sums));
-  } else {
-    __builtin_memcpy(y, &sums, cols * sizeof(float));
   }
 }
 
-template <class Dot, size_t kRows, bool kPrefetch>
-inline void tile(const typename Dot::XStorage* x, size_t x_stride, const typename Dot::WStorage* w,
-                 size_t w_stride, size_t cols, size_t k, float* y, size_t y_stride) {
-  typename Dot::Acc acc[kRows][kTileCols];
+template <class Dot, Fetch kFetch, size_t kCols>
+inline void fetch(const Tile<Dot>& t, size_t p) {
+  using Storage = typename Dot::WStorage;
+  if constexpr (kFetch == Fetch::kLinearL1 || kFetch == Fetch::kLinearL2) {
+    const char* line = reinterpret_cast<const char*>(t.ahead + kCols * p);
+#pragma GCC unroll 8
+    for (size_t at = 0; at < kCols * Dot::kStep * sizeof(Storage); at += 64) {
+      __builtin_prefetch(line + at, 0, kFetch == Fetch::kLinearL1 ? 3 : 2);
+    }
+  }
+  if constexpr (kFetch == Fetch::kRows) {
+#pragma GCC unroll 8
+    for (size_t j = 0; j < kCols; ++j) __builtin_prefetch(t.ahead + j * t.w_stride + p, 0, 3);
+  }
+}
+
+// acc[i][j] += x[i, :] w[j, :].
+template <class Dot, size_t kRows, size_t kCols, Fetch kFetch>
+inline void accumulate(const Tile<Dot>& t, typename Dot::Acc (&acc)[kRows][kCols]) {
+  TileRows<Dot, kRows, kCols> rows;
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kRows; ++i) rows.x[i] = t.x + i * t.x_stride;
+#pragma GCC unroll 8
+  for (size_t j = 0; j < kCols; ++j) rows.w[j] = t.w + min_of(j, t.cols - 1) * t.w_stride;
+  size_t p = 0;
+  for (; p + Dot::kStep <= t.k; p += Dot::kStep) {
+    fetch<Dot, kFetch, kCols>(t, p);
+    step<Dot, kRows, kCols, false>(rows, p, 0, acc);
+  }
+  if (p < t.k) step<Dot, kRows, kCols, true>(rows, p, t.k - p, acc);
+}
+
+template <class Dot, size_t kCols>
+inline void store_sums(const typename Dot::Acc (&acc)[kCols], float* y, size_t cols) {
+#pragma GCC unroll 2
+  for (size_t j = 0; j < kCols; j += 4) {
+    const Sums sums = Dot::sums(acc[j], acc[j + 1], acc[j + 2], acc[j + 3]);
+    if (cols >= j + 4) {
+      __builtin_memcpy(y + j, &sums, sizeof(sums));
+    } else if (cols > j) {
+      __builtin_memcpy(y + j, &sums, (cols - j) * sizeof(float));
+    }
+  }
+}
+
+template <class Dot, size_t kRows, size_t kCols, Fetch kFetch>
+void whole_tile(const Tile<Dot>& t, float* y, size_t y_stride) {
+  typename Dot::Acc acc[kRows][kCols];
 #pragma GCC unroll 8
   for (size_t i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (size_t j = 0; j < kTileCols; ++j) acc[i][j] = Dot::zero();
-  }
-  accumulate<Dot, kRows, kPrefetch>(x, x_stride, w, w_stride, cols, k, acc);
 #pragma GCC unroll 8
-  for (size_t i = 0; i < kRows; ++i) store_sums<Dot>(acc[i], y + i * y_stride, cols);
+    for (size_t j = 0; j < kCols; ++j) acc[i][j] = Dot::zero();
+  }
+  accumulate<Dot, kRows, kCols, kFetch>(t, acc);
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kRows; ++i) store_sums<Dot, kCols>(acc[i], y + i * y_stride, t.cols);
 }
 
-// Few rows: every column tile runs along the whole of k, so w is read once and in order.
+template <class Dot, size_t kRows, size_t kCols, Fetch kFetch>
+void few_rows(const MatmulArgs& a) {
+  const auto* w = static_cast<const typename Dot::WStorage*>(a.w);
+  Tile<Dot> t{
+      static_cast<const typename Dot::XStorage*>(a.x), a.x_stride, w, a.w_stride, 0, a.k, nullptr};
+  const size_t ahead = kFetch == Fetch::kLinearL1 ? kNearBytes / sizeof(*w) : kCols * a.w_stride;
+  for (size_t j = 0; j < a.n; j += kCols) {
+    t.w = w + j * a.w_stride;
+    t.cols = min_of(kCols, a.n - j);
+    t.ahead = t.w + ahead;
+    whole_tile<Dot, kRows, kCols, kFetch>(t, a.y + j, a.y_stride);
+  }
+}
+
+// Up to three rows: every tile runs along the whole of k, so w is read once and in order. Long rows
+// of w are walked eight at a time, so that x, which they push out of L1, is read less often.
 template <class Dot, size_t kRows>
 void few_rows(const MatmulArgs& a) {
-  const auto* x = static_cast<const typename Dot::XStorage*>(a.x);
-  const auto* w = static_cast<const typename Dot::WStorage*>(a.w);
-  for (size_t j = 0; j < a.n; j += kTileCols) {
-    tile<Dot, kRows, true>(x, a.x_stride, w + j * a.w_stride, a.w_stride,
-                           min_of(kTileCols, a.n - j), a.k, a.y + j, a.y_stride);
+  if (kTileCols * a.k * sizeof(typename Dot::WStorage) < 2 * kNearBytes) {
+    few_rows<Dot, kRows, kTileCols, Fetch::kLinearL1>(a);
+  } else {
+    few_rows<Dot, kRows, kRows * 8 <= kMaxSums ? 8 : kTileCols, Fetch::kLinearL2>(a);
   }
 }
 
-// A block whose k is cut: the sums of kRows rows go on from where the last part left them.
-template <class Dot, size_t kRows>
-inline void parked_tile(const typename Dot::XStorage* x, size_t x_stride,
-                        const typename Dot::WStorage* w, size_t w_stride, size_t cols, size_t k,
-                        typename Dot::Acc* parked, bool first, bool last, float* y,
-                        size_t y_stride) {
+// A tile of a block whose k is cut: the sums go on from where the last part left them.
+template <class Dot, size_t kRows, Fetch kFetch>
+void parked_tile(const Tile<Dot>& t, typename Dot::Acc* parked, bool first, bool last, float* y,
+                 size_t y_stride) {
   typename Dot::Acc acc[kRows][kTileCols];
 #pragma GCC unroll 8
   for (size_t i = 0; i < kRows; ++i) {
@@ -143,11 +181,11 @@ inline void parked_tile(const typename Dot::XStorage* x, size_t x_stride,
       acc[i][j] = first ? Dot::zero() : parked[i * kTileCols + j];
     }
   }
-  accumulate<Dot, kRows, false>(x, x_stride, w, w_stride, cols, k, acc);
+  accumulate<Dot, kRows, kTileCols, kFetch>(t, acc);
 #pragma GCC unroll 8
   for (size_t i = 0; i < kRows; ++i) {
     if (last) {
-      store_sums<Dot>(acc[i], y + i * y_stride, cols);
+      store_sums<Dot, kTileCols>(acc[i], y + i * y_stride, t.cols);
       continue;
     }
 #pragma GCC unroll 4
@@ -156,15 +194,15 @@ inline void parked_tile(const typename Dot::XStorage* x, size_t x_stride,
 }
 
 // parked_tile for a number of rows known at run time, 1 to kTileRows.
-template <class Dot, size_t kRows, class... Rest>
-inline void parked_tile_rows(size_t rows, Rest... rest) {
+template <class Dot, size_t kRows, Fetch kFetch, class... Rest>
+inline void parked_tile_rows(size_t rows, const Rest&... rest) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return parked_tile_rows<Dot, kRows - 1>(rows, rest...);
+    if (rows < kRows) return parked_tile_rows<Dot, kRows - 1, kFetch>(rows, rest...);
   }
-  parked_tile<Dot, kRows>(rest...);
+  parked_tile<Dot, kRows, kFetch>(rest...);
 }
 
-// The `cols` columns from j on of y for the `rows` rows from i on, of a block along k.
+// Up to kBlockM rows of x by kBlockN rows of w, over one cut of k.
 template <class Dot>
 struct Block {
   const typename Dot::XStorage* x;
@@ -172,19 +210,35 @@ struct Block {
   const typename Dot::WStorage* w;
   size_t w_stride;
   size_t rows, cols, k;
-  bool first, last;
+  bool first, last;                     // cuts of k
+  const typename Dot::WStorage* ahead;  // for Fetch::kLinear*
   float* y;
   size_t y_stride;
 };
 
-template <class Dot>
+template <class Dot, Fetch kFetch>
 void run_block(const Block<Dot>& b, typename Dot::Acc* parked) {
   for (size_t i = 0; i < b.rows; i += kTileRows) {
     for (size_t j = 0; j < b.cols; j += kTileCols) {
-      parked_tile_rows<Dot, kTileRows>(
-          min_of(kTileRows, b.rows - i), b.x + i * b.x_stride, b.x_stride, b.w + j * b.w_stride,
-          b.w_stride, min_of(kTileCols, b.cols - j), b.k, parked + i * kBlockN + j * kTileRows,
-          b.first, b.last, b.y + i * b.y_stride + j, b.y_stride);
+      Tile<Dot> t{b.x + i * b.x_stride,
+                  b.x_stride,  //
+                  b.w + j * b.w_stride,
+                  b.w_stride,  //
+                  min_of(kTileCols, b.cols - j),
+                  b.k,  //
+                  b.w + (j + kTileCols) * b.w_stride};
+      typename Dot::Acc* sums = parked + i * kBlockN + j * kTileRows;
+      float* y = b.y + i * b.y_stride + j;
+      const size_t rows = min_of(kTileRows, b.rows - i);
+      if (i == 0) {
+        if constexpr (kFetch != Fetch::kRows) t.ahead = b.ahead;
+        // The last tile goes back to the first rows, beyond this cut of k.
+        if (kFetch == Fetch::kRows && j + kTileCols >= b.cols) t.ahead = b.w + b.k;
+        parked_tile_rows<Dot, kTileRows, kFetch>(rows, t, sums, b.first, b.last, y, b.y_stride);
+      } else {
+        parked_tile_rows<Dot, kTileRows, Fetch::kNone>(rows, t, sums, b.first, b.last, y,
+                                                       b.y_stride);
+      }
     }
   }
 }
@@ -202,22 +256,22 @@ inline const WideStorage* widened(const Storage* src, size_t stride, size_t rows
   }
 }
 
-template <class Dot>
+// Inner is Dot, or Dot::Wide to compute on widened copies of each block's operands.
+template <class Dot, class Inner, size_t kCols, Fetch kFetch>
 void many_rows(const MatmulArgs& a) {
-  using Wide = typename Dot::Wide;
+  constexpr bool kWidenX = sizeof(typename Dot::XStorage) != sizeof(typename Inner::XStorage);
+  constexpr bool kWidenW = sizeof(typename Dot::WStorage) != sizeof(typename Inner::WStorage);
   const auto* x = static_cast<const typename Dot::XStorage*>(a.x);
   const auto* w = static_cast<const typename Dot::WStorage*>(a.w);
-  typename Wide::Acc parked[kBlockM * kBlockN];
-  alignas(64) typename Wide::XStorage wide_x[Dot::kWidenX ? kBlockM * Dot::kBlockK : 1];
-  alignas(64) typename Wide::WStorage wide_w[Dot::kWidenW ? kBlockN * Dot::kBlockK : 1];
+  typename Inner::Acc parked[kBlockM * kBlockN];
+  alignas(64) typename Inner::XStorage wide_x[kWidenX ? kBlockM * Dot::kBlockK : 1];
+  alignas(64) typename Inner::WStorage wide_w[kWidenW ? kBlockN * Dot::kBlockK : 1];
 
-  // Up to two tiles of rows are bound by the reading of w: narrow blocks keep it in order.
-  const size_t block_n = a.m <= 2 * kTileRows ? kTileCols : kBlockN;
   for (size_t i = 0; i < a.m; i += kBlockM) {
-    for (size_t j = 0; j < a.n; j += block_n) {
-      Block<Wide> block;
+    for (size_t j = 0; j < a.n; j += kCols) {
+      Block<Inner> block;
       block.rows = min_of(kBlockM, a.m - i);
-      block.cols = min_of(block_n, a.n - j);
+      block.cols = min_of(kCols, a.n - j);
       block.y = a.y + i * a.y_stride + j;
       block.y_stride = a.y_stride;
       size_t p = 0;
@@ -225,11 +279,15 @@ void many_rows(const MatmulArgs& a) {
         block.k = min_of(Dot::kBlockK, a.k - p);
         block.first = p == 0;
         block.last = p + block.k == a.k;
-        block.x = widened<Dot, Dot::kWidenX>(x + i * a.x_stride + p, a.x_stride, block.rows,
-                                             block.k, wide_x, &block.x_stride);
-        block.w = widened<Dot, Dot::kWidenW>(w + j * a.w_stride + p, a.w_stride, block.cols,
-                                             block.k, wide_w, &block.w_stride);
-        run_block<Wide>(block, parked);
+        block.x = widened<Dot, kWidenX>(x + i * a.x_stride + p, a.x_stride, block.rows, block.k,
+                                        wide_x, &block.x_stride);
+        block.w = widened<Dot, kWidenW>(w + j * a.w_stride + p, a.w_stride, block.cols, block.k,
+                                        wide_w, &block.w_stride);
+        if constexpr (kFetch == Fetch::kLinearL1) block.ahead = block.w + kNearBytes / sizeof(*w);
+        if constexpr (kFetch == Fetch::kLinearL2) {
+          block.ahead = w + (j + kCols) * a.w_stride + kCols * p;
+        }
+        run_block<Inner, kFetch>(block, parked);
         p += block.k;
       } while (p < a.k);
     }
@@ -242,8 +300,20 @@ void matmul_nt(const MatmulArgs& a) {
   if (a.m == 1) return few_rows<Dot, 1>(a);
   if (a.m == 2) return few_rows<Dot, 2>(a);
   if (a.m == 3) return few_rows<Dot, 3>(a);
-  if constexpr (kTileRows >= 4) {
-    if (a.m == 4) return few_rows<Dot, 4>(a);
+  // So few rows are bound by the reading of w, which narrow blocks keep in order. Widening pays
+  // once several tiles read its copies.
+  if (a.m <= 16) {
+    if (kTileCols * a.k * sizeof(typename Dot::WStorage) < 2 * kNearBytes) {
+      return many_rows<Dot, Dot, kTileCols, Fetch::kLinearL1>(a);
+    }
+    return many_rows<Dot, Dot, kTileCols, Fetch::kLinearL2>(a);
   }
-  many_rows<Dot>(a);
+#ifdef NOFETCH
+  many_rows<Dot, typename Dot::Wide, kBlockN, Fetch::kNone>(a);
+#else
+  many_rows<Dot, typename Dot::Wide, kBlockN,
+            sizeof(typename Dot::WStorage) != sizeof(typename Dot::Wide::WStorage) ? Fetch::kNone
+                                                                                   : Fetch::kRows>(
+      a);
+#endif
 }
