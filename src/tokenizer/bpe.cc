@@ -27,22 +27,10 @@ uint64_t hash_key(uint64_t key) {
   return (key ^ key >> 29) * kGolden;
 }
 
-uint64_t load_tail(const char* data, size_t count) {  // count <= 8
-  uint64_t word = 0;
-  std::memcpy(&word, data, count);
+uint64_t load_word(const char* data) {
+  uint64_t word;
+  std::memcpy(&word, data, sizeof(word));
   return word;
-}
-
-uint64_t hash_piece(std::string_view piece) {
-  uint64_t h = piece.size() * kGolden;
-  const char* data = piece.data();
-  size_t left = piece.size();
-  for (; left > 8; data += 8, left -= 8) {
-    h = (h ^ load_tail(data, 8)) * kGolden;
-    h ^= h >> 32;
-  }
-  h = (h ^ load_tail(data, left)) * kGolden;
-  return h ^ h >> 32;
 }
 
 }  // namespace
@@ -81,14 +69,60 @@ uint64_t Bpe::find_pair(TokenId left, TokenId right) const {
   }
 }
 
-void Bpe::encode(std::string_view piece, BpeScratch& scratch, std::vector<TokenId>& out) const {
-  if (piece.empty()) return;
-  if (piece.size() > BpeScratch::kMaxKey) {
-    encode_uncached(piece, scratch, out);
-    return;
+void Bpe::encode(std::string_view text, std::span<const Piece> pieces, BpeScratch& scratch,
+                 std::vector<TokenId>& out) const {
+  constexpr size_t kKeyBytes = sizeof(BpeScratch::Key);
+  // The lines of a few pieces are on their way while those before are looked at.
+  constexpr size_t kAhead = 16;
+  struct Lookup {
+    BpeScratch::Key key;
+    BpeScratch::CacheLine* line;
+  };
+  std::array<Lookup, kAhead> lookups;
+  auto prepare = [&](size_t i) {
+    const Piece piece = pieces[i];
+    const size_t length = piece.end - piece.begin;
+    if (length > BpeScratch::kMaxKey) return;
+    auto& [key, line] = lookups[i % kAhead];
+    const char* data = text.data() + piece.begin;
+    char padded[kKeyBytes];
+    if (piece.begin + kKeyBytes > text.size()) {
+      std::memset(padded, 0, kKeyBytes);
+      std::memcpy(padded, data, length);
+      data = padded;
+    }
+    uint64_t hash = 0;
+    for (size_t w = 0; w < 4; ++w) {
+      const size_t in_word = std::min<size_t>(length - std::min(length, w * 8), 8);
+      const uint64_t mask = in_word == 8 ? ~uint64_t{0} : (uint64_t{1} << (in_word * 8)) - 1;
+      key.words[w] = load_word(data + w * 8) & mask;
+    }
+    key.words[3] |= uint64_t{length} << 56;
+    for (const uint64_t word : key.words) {
+      hash = (hash ^ word) * kGolden;
+      hash ^= hash >> 32;
+    }
+    line = &scratch.cache_[hash & (kCacheLines - 1)];
+    __builtin_prefetch(line);
+  };
+  const size_t count = pieces.size();
+  for (size_t i = 0; i < std::min(kAhead, count); ++i) prepare(i);
+  for (size_t i = 0; i < count; ++i) {
+    const std::string_view piece = text.substr(pieces[i].begin, pieces[i].end - pieces[i].begin);
+    if (piece.size() > BpeScratch::kMaxKey) {
+      encode_uncached(piece, scratch, out);
+    } else if (!piece.empty()) {
+      const Lookup& lookup = lookups[i % kAhead];
+      encode_cached(piece, lookup.key, *lookup.line, scratch, out);
+    }
+    if (i + kAhead < count) prepare(i + kAhead);
   }
-  BpeScratch::CacheLine& line = scratch.cache_[hash_piece(piece) & (kCacheLines - 1)];
-  if (line.key_bytes == piece.size() && std::memcmp(line.key, piece.data(), piece.size()) == 0) {
+}
+
+void Bpe::encode_cached(std::string_view piece, const BpeScratch::Key& key,
+                        BpeScratch::CacheLine& line, BpeScratch& scratch,
+                        std::vector<TokenId>& out) const {
+  if (line.key == key) {
     out.insert(out.end(), line.ids, line.ids + line.num_ids);
     return;
   }
@@ -96,9 +130,8 @@ void Bpe::encode(std::string_view piece, BpeScratch& scratch, std::vector<TokenI
   encode_uncached(piece, scratch, out);
   const size_t num_ids = out.size() - first;
   if (num_ids > BpeScratch::kMaxIds) return;
-  line.key_bytes = static_cast<uint8_t>(piece.size());
-  line.num_ids = static_cast<uint8_t>(num_ids);
-  std::memcpy(line.key, piece.data(), piece.size());
+  line.key = key;
+  line.num_ids = static_cast<uint32_t>(num_ids);
   std::copy(out.begin() + static_cast<ptrdiff_t>(first), out.end(), line.ids);
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,11 @@
 #include "tokenizer/vocabulary.h"
 
 namespace axk1 {
+
+// A part of a text.
+struct Piece {
+  size_t begin = 0, end = 0;
+};
 
 struct BpeOptions {
   bool ignore_merges = false;  // a piece that is an entry itself is not built from merges
@@ -48,11 +54,14 @@ class BpeScratch {
     TokenId result;
   };
   // One cache line: a piece of up to kMaxKey bytes and its ids.
-  static constexpr size_t kMaxKey = 30, kMaxIds = 8;
+  static constexpr size_t kMaxKey = 31, kMaxIds = 7;
+  struct Key {
+    std::array<uint64_t, 4> words{};  // the bytes, zeros, and in the last byte their number
+    bool operator==(const Key&) const = default;
+  };
   struct alignas(64) CacheLine {
-    uint8_t key_bytes = 0;  // 0: empty
-    uint8_t num_ids = 0;
-    char key[kMaxKey] = {};
+    Key key;  // all zero: empty
+    uint32_t num_ids = 0;
     TokenId ids[kMaxIds] = {};
   };
 
@@ -69,8 +78,10 @@ class Bpe {
   // `vocabulary` must outlive the Bpe. Merges for the same pair: the last one counts.
   Bpe(const Vocabulary& vocabulary, const std::vector<BpeMerge>& merges, BpeOptions options);
 
-  // Appends the ids of a piece (any bytes; valid UTF-8 unless options.bytes) to out.
-  void encode(std::string_view piece, BpeScratch& scratch, std::vector<TokenId>& out) const;
+  // Appends the ids of the pieces of text, one after the other, to out. The pieces are of any
+  // bytes; those that are not valid UTF-8 have no entries unless options.bytes or byte_fallback.
+  void encode(std::string_view text, std::span<const Piece> pieces, BpeScratch& scratch,
+              std::vector<TokenId>& out) const;
 
  private:
   struct Pair {
@@ -78,6 +89,9 @@ class Bpe {
     uint64_t merged;  // rank << 32 | result
   };
   uint64_t find_pair(TokenId left, TokenId right) const;  // kNoPair when there is none
+  void encode_cached(std::string_view piece, const BpeScratch::Key& key,
+                     BpeScratch::CacheLine& line, BpeScratch& scratch,
+                     std::vector<TokenId>& out) const;
   void encode_uncached(std::string_view piece, BpeScratch& scratch,
                        std::vector<TokenId>& out) const;
   void append_symbols(std::string_view text, std::vector<TokenId>& ids) const;

@@ -1,5 +1,6 @@
 #include "tokenizer/normalizer.h"
 
+#include "base/text.h"
 #include "base/utf8.h"
 #include "tokenizer/vocabulary.h"
 
@@ -44,32 +45,38 @@ std::string strip_marks(std::string_view text) {
 
 }  // namespace
 
-std::string Normalizer::apply(std::string_view valid_utf8, RegexScratch& scratch) const {
-  std::string text(valid_utf8);
+std::string_view Normalizer::apply(std::string_view text, RegexScratch& scratch,
+                                   std::string& buffer) const {
+  using Kind = NormalizerStep::Kind;
   for (const NormalizerStep& step : steps) {
+    if (text.empty()) break;
+    std::string result;
     switch (step.kind) {
-      case NormalizerStep::Kind::kForm:
-        text = normalize(text, step.form);
+      case Kind::kForm:
+        if (is_normalized(text, step.form)) continue;
+        result = normalize(text, step.form);
         break;
-      case NormalizerStep::Kind::kLowercase:
-        text = lowercase(text);
+      case Kind::kLowercase:
+        result = lowercase(text);
         break;
-      case NormalizerStep::Kind::kReplace:
-        if (!text.empty()) text = replace(text, step, scratch);
+      case Kind::kReplace:
+        result = replace(text, step, scratch);
         break;
-      case NormalizerStep::Kind::kPrepend:
-        if (!text.empty()) text.insert(0, step.text);
+      case Kind::kPrepend:
+        result = cat(step.text, text);
         break;
-      case NormalizerStep::Kind::kStrip:
-        text = strip(text, step.left, step.right);
+      case Kind::kStrip:
+        result = strip(text, step.left, step.right);
         break;
-      case NormalizerStep::Kind::kStripAccents:
-        text = strip_marks(text);
+      case Kind::kStripAccents:
+        result = strip_marks(text);
         break;
-      case NormalizerStep::Kind::kBytes:
-        text = bytes_to_text(text);
+      case Kind::kBytes:
+        result = bytes_to_text(text);
         break;
     }
+    buffer = std::move(result);
+    text = buffer;
   }
   return text;
 }

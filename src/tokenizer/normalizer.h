@@ -33,7 +33,9 @@ struct Normalizer {
   std::vector<NormalizerStep> steps;
 
   bool empty() const { return steps.empty(); }
-  std::string apply(std::string_view valid_utf8, RegexScratch& scratch) const;
+  // The normalised text: the text itself when no step changes it, else written to `buffer`.
+  std::string_view apply(std::string_view valid_utf8, RegexScratch& scratch,
+                         std::string& buffer) const;
 };
 
 }  // namespace axk1

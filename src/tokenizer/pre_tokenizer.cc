@@ -90,6 +90,22 @@ void apply_behavior(SplitBehavior behavior, const std::vector<Span>& spans,
   }
 }
 
+// The common case of find_spans and apply_behavior in one.
+void split_isolated(const Regex& pattern, std::string_view text, Piece piece, RegexScratch& regex,
+                    std::vector<Piece>& pieces) {
+  RegexScan scan(pattern, text.substr(piece.begin, piece.end - piece.begin), regex);
+  size_t done = piece.begin;
+  auto add = [&](size_t end) {
+    if (done < end) pieces.push_back({done, end});
+    done = end;
+  };
+  while (const auto match = scan.next()) {
+    add(piece.begin + match->begin);
+    add(piece.begin + match->end);
+  }
+  add(piece.end);
+}
+
 void rewrite(Kind kind, PreTokenizerScratch& scratch) {
   std::string& out = scratch.text.data() == scratch.rewritten[0].data() ? scratch.rewritten[1]
                                                                         : scratch.rewritten[0];
@@ -122,6 +138,12 @@ void PreTokenizer::run(std::string_view text, RegexScratch& regex,
     }
     std::swap(scratch.previous, scratch.pieces);
     scratch.pieces.clear();
+    if (step.kind == Kind::kSplit && step.behavior == SplitBehavior::kIsolated) {
+      for (const Piece piece : scratch.previous) {
+        split_isolated(*step.pattern, scratch.text, piece, regex, scratch.pieces);
+      }
+      continue;
+    }
     for (const Piece piece : scratch.previous) {
       find_spans(step, scratch.text, piece, regex, scratch.spans);
       apply_behavior(step.behavior, scratch.spans, scratch.pieces);

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/bpe.h"
 #include "tokenizer/regex.h"
 
 namespace axk1 {
@@ -27,10 +28,6 @@ struct PreTokenizerStep {
   SplitBehavior behavior = SplitBehavior::kIsolated;
   bool invert = false;
   std::optional<Regex> pattern;
-};
-
-struct Piece {
-  size_t begin = 0, end = 0;
 };
 
 // Buffers of one cut after the other. One per thread.

@@ -29,6 +29,7 @@ constexpr uint64_t kFixedSteps = 10'000'000, kStepsPerByte = 200;
 // Processor time of a scan without step counting. Ordinary patterns need some 10 ns a byte.
 constexpr double kFixedSeconds = 2, kSecondsPerByte = 2e-6;
 constexpr uint32_t kSearchesPerTimeCheck = 256;
+constexpr size_t kWindowBytes = 256;
 
 double thread_seconds() {
   timespec now;
@@ -120,16 +121,16 @@ void RegexScratch::begin(size_t text_bytes) {
 }
 
 // Which of them a search uses:
-//   kConstant   `plain` alone, from any place on: a start that fails is cheap.
-//   kLinear     `plain`, tied to the place: patterns that cover the text match right there. Where
-//   it
-//               fails, many starts could each look at the whole rest, so `guarded` takes over.
-//   kUnbounded  `guarded` alone.
+//   kConstant   `plain`: a start that fails is cheap.
+//   kLinear     `plain`, for kWindowBytes of starts at a time: each of them could look at the whole
+//               rest of the text, so the time is checked between windows.
+//   kUnbounded  `guarded`, which counts its steps.
 struct Regex::Codes {
   std::string shown;
   RegexCost cost;
   Code plain;
-  Code guarded;  // calls charge_steps before each item
+  bool plain_is_jit = false;
+  Code guarded;  // calls charge_steps before each item of the pattern
 };
 
 Regex::Regex(std::string_view pattern, RegexDialect dialect) {
@@ -138,15 +139,17 @@ Regex::Regex(std::string_view pattern, RegexDialect dialect) {
   codes_ = std::make_unique<Codes>();
   codes_->shown = pattern;
   codes_->cost = translated.cost;
-  if (translated.cost != RegexCost::kUnbounded) {
-    const uint32_t anchored = translated.cost == RegexCost::kLinear ? PCRE2_ANCHORED : 0;
-    codes_->plain = compile(translated.pattern, kOptions | anchored, pattern);
-  }
-  if (translated.cost != RegexCost::kConstant) {
+  if (translated.cost == RegexCost::kUnbounded) {
     // Start-of-match optimisations would search ahead without calling back.
     codes_->guarded = compile(translated.pattern,
                               kOptions | PCRE2_AUTO_CALLOUT | PCRE2_NO_START_OPTIMIZE, pattern);
+    return;
   }
+  const uint32_t window = translated.cost == RegexCost::kLinear ? PCRE2_USE_OFFSET_LIMIT : 0;
+  codes_->plain = compile(translated.pattern, kOptions | window, pattern);
+  size_t jit_bytes = 0;
+  pcre2_pattern_info(codes_->plain.get(), PCRE2_INFO_JITSIZE, &jit_bytes);
+  codes_->plain_is_jit = jit_bytes > 0;
 }
 
 Regex Regex::literal(std::string_view text) {
@@ -172,21 +175,28 @@ RegexScan::RegexScan(const Regex& regex, std::string_view text, RegexScratch& sc
 std::optional<RegexMatch> RegexScan::search(size_t from) {
   RegexScratch::Buffers& buffers = *scratch_.buffers_;
   const Regex::Codes& codes = *regex_.codes_;
-  if (buffers.out_of_time()) {
-    fail(ErrorCode::kInvalidInput, "pattern \"", printable(codes.shown),
-         "\": takes too long on a text of ", buffers.text_bytes, " bytes");
-  }
   const auto subject = reinterpret_cast<PCRE2_SPTR>(text_.data());
-  int result = PCRE2_ERROR_NOMATCH;
-  if (codes.plain) {
-    result = pcre2_match(codes.plain.get(), subject, text_.size(), from, PCRE2_NO_UTF_CHECK,
-                         buffers.match, buffers.context);
-  }
-  if (result == PCRE2_ERROR_NOMATCH && codes.guarded) {
-    buffers.budget.last_position = from;
-    result = pcre2_match(codes.guarded.get(), subject, text_.size(), from, PCRE2_NO_UTF_CHECK,
-                         buffers.match, buffers.context);
-  }
+  const bool in_windows = codes.cost == RegexCost::kLinear;
+  int result;
+  do {
+    if (buffers.out_of_time()) {
+      fail(ErrorCode::kInvalidInput, "pattern \"", printable(codes.shown),
+           "\": takes too long on a text of ", buffers.text_bytes, " bytes");
+    }
+    const size_t limit = std::min(from + kWindowBytes, text_.size());
+    pcre2_set_offset_limit(buffers.context, in_windows ? limit : PCRE2_UNSET);
+    if (codes.plain_is_jit) {  // the same as pcre2_match without checking its arguments again
+      result = pcre2_jit_match(codes.plain.get(), subject, text_.size(), from, 0, buffers.match,
+                               buffers.context);
+    } else {
+      buffers.budget.last_position = from;
+      result = pcre2_match(codes.plain ? codes.plain.get() : codes.guarded.get(), subject,
+                           text_.size(), from, PCRE2_NO_UTF_CHECK, buffers.match, buffers.context);
+    }
+    if (!in_windows || limit == text_.size()) break;
+    from = limit;
+    while (from < text_.size() && (static_cast<unsigned char>(text_[from]) & 0xc0) == 0x80) ++from;
+  } while (result == PCRE2_ERROR_NOMATCH);
   if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
   if (result < 0) {
     std::array<PCRE2_UCHAR, 256> message{};

@@ -92,9 +92,10 @@ Tokenizer::Impl::Impl(TokenizerSpec&& s)
       continue;
     }
     scratch.begin(token.content.size());
-    const std::string pattern = is_valid_utf8(token.content)
-                                    ? spec.normalizer.apply(token.content, scratch)
-                                    : token.content;
+    std::string buffer;
+    const std::string_view pattern = is_valid_utf8(token.content)
+                                         ? spec.normalizer.apply(token.content, scratch, buffer)
+                                         : token.content;
     if (!pattern.empty()) normalized_tokens.add(pattern, token);
   }
   for (size_t id = 0; id < vocab_size; ++id) {
@@ -111,16 +112,13 @@ Tokenizer::Impl::Impl(TokenizerSpec&& s)
 void Tokenizer::Impl::encode_pieces(std::string_view text, EncodeScratch& scratch,
                                     std::vector<TokenId>& out) const {
   spec.pre_tokenizer.run(text, scratch.regex, scratch.pre);
-  for (const Piece piece : scratch.pre.pieces) {
-    bpe.encode(scratch.pre.text.substr(piece.begin, piece.end - piece.begin), scratch.bpe, out);
-  }
+  bpe.encode(scratch.pre.text, scratch.pre.pieces, scratch.bpe, out);
 }
 
 void Tokenizer::Impl::encode_valid(std::string_view text, bool parse_special,
                                    EncodeScratch& scratch, std::vector<TokenId>& out) const {
   if (!spec.normalizer.empty()) {
-    scratch.normalized = spec.normalizer.apply(text, scratch.regex);
-    text = scratch.normalized;
+    text = spec.normalizer.apply(text, scratch.regex, scratch.normalized);
   }
   if (normalized_tokens.empty()) {
     encode_pieces(text, scratch, out);
@@ -148,7 +146,8 @@ void Tokenizer::Impl::encode_text(std::string_view text, bool parse_special, Enc
       if (c.valid) break;
       invalid += c.length;
     }
-    bpe.encode(text.substr(0, invalid), scratch.bpe, out);
+    const Piece all{0, invalid};
+    if (invalid > 0) bpe.encode(text, {&all, 1}, scratch.bpe, out);
     text.remove_prefix(invalid);
   }
 }

@@ -198,6 +198,30 @@ std::string lowercase(std::string_view text) {
   return out;
 }
 
+bool is_normalized(std::string_view text, NormalForm form) {
+  const StableSet& stable = stable_set(form);
+  for (size_t at = 0; at < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[at]);
+    if (lead < 0x80) {
+      ++at;
+      continue;
+    }
+    char32_t c;
+    if (lead >= 0xe0 && lead < 0xf0) {
+      c = static_cast<char32_t>(lead & 0x0f) << 12 |
+          static_cast<char32_t>(text[at + 1] & 0x3f) << 6 |
+          static_cast<char32_t>(text[at + 2] & 0x3f);
+      at += 3;
+    } else {
+      const Utf8Char decoded = decode_utf8(text.substr(at));
+      c = decoded.code_point;
+      at += decoded.length;
+    }
+    if (!is_stable(stable, c)) return false;
+  }
+  return true;
+}
+
 std::string normalize(std::string_view text, NormalForm form) {
   const StableSet& stable = stable_set(form);
   std::string out;

@@ -21,6 +21,8 @@ enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 
 // Unicode Standard Annex 15, tables of utf8proc. Linear time, whatever the text.
 std::string normalize(std::string_view valid_utf8, NormalForm form);
+// A quick look: true only if normalising changes nothing.
+bool is_normalized(std::string_view valid_utf8, NormalForm form);
 
 // Bytes at the front of text that are valid UTF-8.
 size_t valid_utf8_prefix(std::string_view text);
