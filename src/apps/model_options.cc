@@ -12,6 +12,10 @@ void add_model_options(CLI::App& command, ModelOptions& options, ModelArgument a
   CLI::Option* model =
       command.add_option("MODEL", options.model, "Hugging Face directory of the model");
   if (argument == ModelArgument::kRequired) model->required();
+  add_engine_options(command, options);
+}
+
+void add_engine_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--threads", options.threads, "Threads; 0: every usable processor")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();

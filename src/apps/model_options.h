@@ -23,6 +23,9 @@ enum class ModelArgument { kRequired, kOptional };
 // Adds the positional MODEL, --threads, --kernels and --dtype. `options` must outlive the parsing.
 void add_model_options(CLI::App& command, ModelOptions& options, ModelArgument argument);
 
+// The same without MODEL.
+void add_engine_options(CLI::App& command, ModelOptions& options);
+
 EngineOptions engine_options(const ModelOptions& options);
 
 // The model that comes with the program: beside the build folder of a checkout, in an installed

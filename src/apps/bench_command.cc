@@ -1,0 +1,246 @@
+// axk1 bench: how fast a model runs here, beside what the machine could do at most.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "apps/commands.h"
+#include "apps/model_options.h"
+#include "apps/progress.h"
+#include "apps/terminal.h"
+#include "base/error.h"
+#include "bench/model_bench.h"
+#include "io/json.h"
+#include "kernels/registry.h"
+#include "model/plan.h"
+#include "parallel/topology.h"
+
+namespace axk1 {
+namespace {
+
+const std::vector<std::string> kSuites = {"all", "prefill", "decode", "roofs"};
+
+struct BenchArguments {
+  ModelOptions model;  // model.model is read from `positionals`
+  std::vector<std::string> positionals;
+  std::string shape, format = "bf16", csv;
+  size_t dense_layers = 1, moe_layers = 1, routed_experts = 0;
+  ModelBenchOptions bench;
+  bool json = false;
+};
+
+DType format_dtype(const std::string& format) {
+  if (format == "bf16") return DType::kBF16;
+  if (format == "f32") return DType::kF32;
+  if (format == "f16") return DType::kF16;
+  fail(ErrorCode::kUsage, "--format ", format, ": expected bf16, f16 or f32");
+}
+
+std::unique_ptr<Engine> make_engine(BenchArguments& a) {
+  EngineOptions options = engine_options(a.model);
+  for (size_t tokens : a.bench.prefill_tokens) {
+    options.prefill_tokens = std::max(options.prefill_tokens, tokens);
+  }
+  for (size_t streams : a.bench.decode_batches) {
+    options.prefill_tokens = std::max(options.prefill_tokens, streams);
+  }
+  if (a.shape.empty()) {
+    if (a.model.model.empty()) a.model.model = find_shipped_model();
+    return std::make_unique<Engine>(a.model.model, options);
+  }
+  if (!a.model.model.empty()) {
+    fail(ErrorCode::kUsage, "bench: found both a model and --shape, expected one of them");
+  }
+  ModelConfig config;
+  if (a.shape == "axk1") {
+    if (a.dense_layers + a.moe_layers == 0) {
+      fail(ErrorCode::kUsage, "bench: --dense-layers and --moe-layers are both 0");
+    }
+    config = axk1_shape(a.dense_layers, a.moe_layers, a.routed_experts);
+  } else {
+    config = load_model_config(a.shape);
+  }
+  const DType dtype = format_dtype(a.format);
+  const uint64_t bytes = count_parameters(config).total() * dtype_bytes(dtype);
+  const uint64_t memory = machine_memory_bytes();
+  if (memory && bytes > memory) {
+    fail(ErrorCode::kOutOfMemory, "weights of this shape take ", human_bytes(bytes),
+         ", this machine has ", human_bytes(memory),
+         ": use fewer layers or --routed-experts, which changes no size of a matrix");
+  }
+  print_err(cat("making ", human_bytes(bytes), " of synthetic weights\n"));
+  return std::make_unique<Engine>(config, random_weights(config, dtype, 1), options);
+}
+
+std::string decimals(double value, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+
+struct NamedRoof {
+  const char* name;
+  const char* unit;
+  double value;
+};
+
+std::vector<NamedRoof> named(const Roofs& r) {
+  return {{"memory_read", "GB/s", r.read_gb_per_s},   {"l3_read", "GB/s", r.read_l3_gb_per_s},
+          {"l2_read", "GB/s", r.read_l2_gb_per_s},    {"fma_f32", "GFLOP/s", r.fma_f32_gflops},
+          {"dot_bf16", "GFLOP/s", r.dot_bf16_gflops}, {"dot_int8", "GOP/s", r.dot_int8_gops},
+          {"amx_bf16", "GFLOP/s", r.amx_bf16_gflops}, {"amx_int8", "GOP/s", r.amx_int8_gops},
+          {"handover", "ns", r.handover_ns}};
+}
+
+void print_json(const Engine* engine, int threads, const Roofs& roofs,
+                const std::vector<BenchRow>& rows) {
+  json::object roofs_out;
+  for (const NamedRoof& roof : named(roofs)) {
+    if (roof.value > 0) roofs_out[roof.name] = {{"value", roof.value}, {"unit", roof.unit}};
+  }
+  json::array rows_out;
+  for (const BenchRow& row : rows) {
+    json::array samples(row.samples.begin(), row.samples.end());
+    rows_out.push_back({{"suite", row.suite},
+                        {"name", row.name},
+                        {"value", row.value},
+                        {"unit", row.unit},
+                        {"bytes", row.bytes},
+                        {"flops", row.flops},
+                        {"roof", row.roof},
+                        {"roof_name", row.roof_name},
+                        {"roof_unit", row.roof_unit},
+                        {"achieved", row.achieved},
+                        {"share_of_roof", row.share_of_roof},
+                        {"samples", std::move(samples)},
+                        {"kernel", row.kernel}});
+  }
+  json::object out{{"machine",
+                    {{"features", cpu_feature_names(cpu_features())},
+                     {"threads", threads},
+                     {"roofs", std::move(roofs_out)}}},
+                   {"rows", std::move(rows_out)}};
+  if (engine) {
+    out["model"] = {{"name", engine->name()},
+                    {"dtype", dtype_name(engine->weights().compute_dtype)},
+                    {"parameters_total", count_parameters(engine->config()).total()}};
+  }
+  print_out(json::to_text(out) + "\n");
+}
+
+void print_table(int threads, const Roofs& roofs, const std::vector<BenchRow>& rows) {
+  print_out(cat("machine: ", threads, threads == 1 ? " thread, " : " threads, ",
+                cpu_feature_names(cpu_features()), "\n"));
+  for (const NamedRoof& roof : named(roofs)) {
+    if (roof.value <= 0) continue;
+    char line[128];
+    std::snprintf(line, sizeof line, "  %-12s %10.1f %s\n", roof.name, roof.value, roof.unit);
+    print_out(line);
+  }
+  if (rows.empty()) return;
+  char line[256];
+  std::snprintf(line, sizeof line, "%-28s %10s %10s %10s  %-22s %6s  %s\n", "", "tok/s", "MB/step",
+                "GFLOP", "achieved / roof", "share", "kernels");
+  print_out(line);
+  for (const BenchRow& row : rows) {
+    const std::string rate =
+        cat(decimals(row.achieved, 1), " / ", decimals(row.roof, 1), " ", row.roof_unit);
+    std::snprintf(line, sizeof line, "%-28s %10.1f %10.1f %10.2f  %-22s %5.0f%%  %s\n",
+                  row.name.c_str(), row.value, row.bytes / 1e6, row.flops / 1e9, rate.c_str(),
+                  100 * row.share_of_roof, row.kernel.c_str());
+    print_out(line);
+  }
+}
+
+void run_bench(BenchArguments& a) {
+  std::string suite = "all";
+  for (const std::string& word : a.positionals) {
+    if (std::find(kSuites.begin(), kSuites.end(), word) != kSuites.end()) {
+      suite = word;
+    } else if (a.model.model.empty()) {
+      a.model.model = word;
+    } else {
+      fail(ErrorCode::kUsage, "bench: found \"", printable(word), "\" after the model \"",
+           printable(a.model.model), "\", expected one suite and one model at most");
+    }
+  }
+  if (suite == "roofs") {
+    ThreadPool pool(a.model.threads > 0 ? a.model.threads : usable_cpus());
+    const Roofs roofs = measure_roofs(pool, {});
+    if (a.json) {
+      print_json(nullptr, pool.num_threads(), roofs, {});
+    } else {
+      print_table(pool.num_threads(), roofs, {});
+    }
+    return;
+  }
+  a.bench.run_prefill = suite != "decode";
+  a.bench.run_decode = suite != "prefill";
+  Roofs roofs;
+  {
+    ThreadPool pool(a.model.threads > 0 ? a.model.threads : usable_cpus());
+    roofs = measure_roofs(pool, {});
+  }
+  const std::unique_ptr<Engine> engine = make_engine(a);
+  std::vector<BenchRow> rows;
+  {
+    std::unique_ptr<Progress> progress;
+    rows = bench_model(*engine, roofs, a.bench, [&](size_t done, size_t total) {
+      if (!progress) progress = std::make_unique<Progress>("measuring", "samples", total);
+      progress->update(done);
+    });
+  }
+  if (a.json) {
+    print_json(engine.get(), engine->num_threads(), roofs, rows);
+  } else {
+    print_table(engine->num_threads(), roofs, rows);
+  }
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "bench", "Measure prefill and decode speed, and the share of the machine's roofs");
+  const auto a = std::make_shared<BenchArguments>();
+  command->add_option("SUITE_OR_MODEL", a->positionals,
+                      "A suite (all, prefill, decode, roofs), a model directory, or both; the "
+                      "shipped model when none is named");
+  add_engine_options(*command, a->model);
+  command->add_option("--shape", a->shape,
+                      "Synthetic weights instead of a model: axk1, or the path of a config.json");
+  command->add_option("--dense-layers", a->dense_layers, "Dense layers of --shape axk1")
+      ->capture_default_str();
+  command->add_option("--moe-layers", a->moe_layers, "MoE layers of --shape axk1")
+      ->capture_default_str();
+  command->add_option("--routed-experts", a->routed_experts,
+                      "Routed experts of a layer of --shape axk1 (default 192), to save memory");
+  command->add_option("--format", a->format, "Type of synthetic weights: bf16, f16 or f32")
+      ->capture_default_str();
+  command->add_option("--prefill-tokens", a->bench.prefill_tokens, "Prompt lengths")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--streams", a->bench.decode_batches, "Sequences decoded together")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--depth", a->bench.depth, "Tokens a decoding sequence already holds")
+      ->capture_default_str();
+  command->add_option("--samples", a->bench.num_samples, "Samples of each figure")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_flag("--json", a->json, "Print one JSON object");
+  command->footer(
+      "Figures are medians of interleaved samples. The roof of a figure is memory bandwidth (that\n"
+      "of the L3 cache when a step fits it) or the arithmetic of the types used, whichever takes\n"
+      "longer; bandwidth is probed beside every sample, since virtual machines change under one.\n"
+      "Routing is by random tokens; bytes count the experts that were really read.\n\n"
+      "Examples:\n"
+      "  build/release/axk1 bench models/nano-v0\n"
+      "  build/release/axk1 bench decode --shape axk1 --dense-layers 1 --moe-layers 1 "
+      "--routed-experts 32");
+  command->callback([a] { run_bench(*a); });
+}
+
+}  // namespace axk1

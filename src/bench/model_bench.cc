@@ -1,0 +1,255 @@
+#include "bench/model_bench.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "model/plan.h"
+
+namespace axk1 {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+double elements(const MatrixView& m) {
+  return static_cast<double>(m.rows) * static_cast<double>(m.cols);
+}
+double bytes_of(const MatrixView& m) {
+  return elements(m) * static_cast<double>(dtype_bytes(m.dtype));
+}
+double elements(const ExpertWeights& e) {
+  return elements(e.gate) + elements(e.up) + elements(e.down);
+}
+double bytes_of(const ExpertWeights& e) {
+  return bytes_of(e.gate) + bytes_of(e.up) + bytes_of(e.down);
+}
+
+// Counts the routed experts that a step really reads.
+class ExpertCounter : public ForwardObserver {
+ public:
+  void router(size_t, std::span<const float>, std::span<const int32_t> indices,
+              std::span<const float>) override {
+    num_experts += std::set<int32_t>(indices.begin(), indices.end()).size();
+  }
+  size_t num_experts = 0;  // summed over layers
+};
+
+// What one step must do at least: bytes from memory, and multiply-adds by the type that does them.
+struct Work {
+  double bytes = 0;
+  double f32_flops = 0;  // attention, router, head; all of an f32 model
+  double mlp_flops = 0;  // of MLPs, which take bf16 activations in a bf16 model
+  double flops() const { return f32_flops + mlp_flops; }
+};
+
+// `tokens` new tokens and `logit_rows` logits, each token attending to `context` positions on
+// average; `experts_read` summed over layers.
+Work work_of(Engine& engine, size_t sequences, size_t tokens, size_t logit_rows, double context,
+             size_t experts_read) {
+  const ModelConfig& c = engine.config();
+  Work work;
+  const auto t = static_cast<double>(tokens);
+  for (const LayerWeights& w : engine.weights().layers) {
+    for (const MatrixView* m : {&w.q_proj, &w.q_a_proj, &w.q_b_proj, &w.kv_a_proj_with_mqa,
+                                &w.kv_b_proj, &w.o_proj, &w.router}) {
+      work.bytes += bytes_of(*m);
+      work.f32_flops += 2 * t * elements(*m);
+    }
+    const ExpertWeights& always = w.is_moe ? w.shared_experts : w.mlp;
+    work.bytes += bytes_of(always);
+    work.mlp_flops += 2 * t * elements(always);
+    if (w.is_moe) {
+      work.mlp_flops += 2 * t * static_cast<double>(c.num_experts_per_tok) * elements(w.experts[0]);
+    }
+    // Scores and context over the latents (absorbed) or over keys and values (expanded): the
+    // cheaper of the two for this many rows.
+    const double lora = static_cast<double>(c.kv_lora_rank);
+    const double absorbed = lora + lora + static_cast<double>(c.qk_rope_head_dim);
+    const double expanded = static_cast<double>(c.qk_head_dim() + c.v_head_dim);
+    const bool expands = engine.forward().options().mla_form == MlaForm::kExpanded ||
+                         tokens / sequences > static_cast<size_t>(c.kv_lora_rank);
+    work.f32_flops += 2 * t * context * static_cast<double>(c.num_attention_heads) *
+                      (expands ? expanded : absorbed);
+  }
+  for (const LayerWeights& w : engine.weights().layers) {
+    if (w.is_moe) {
+      work.bytes += static_cast<double>(experts_read) * bytes_of(w.experts[0]);
+      break;  // experts_read is the sum over layers
+    }
+  }
+  work.bytes += static_cast<double>(sequences) * context *
+                static_cast<double>(KvCache::bytes_per_token(c, engine.forward().cache_dtype()));
+  work.bytes += bytes_of(engine.weights().lm_head);
+  work.f32_flops += 2 * static_cast<double>(logit_rows) * elements(engine.weights().lm_head);
+  return work;
+}
+
+// One figure being measured.
+struct Case {
+  BenchRow row;
+  size_t tokens_per_step = 0;
+  std::vector<std::vector<int32_t>> ids;  // of each sequence
+  std::vector<KvCache> caches;
+  std::vector<SequenceInput> batch;
+  size_t depth = 0;
+  Work work;
+  double compute_seconds = 0;  // the least time for the arithmetic
+  std::vector<double> shares, achieved;
+};
+
+void run_step(Engine& engine, Case& c, ForwardObserver* observer = nullptr) {
+  for (KvCache& cache : c.caches) cache.truncate(c.depth);
+  engine.forward().run(c.batch, observer);
+  engine.forward().logits(0, engine.forward().num_logit_rows());
+}
+
+// `sequences` of them, each `new_tokens` random ids after `depth` positions.
+Case make_case(Engine& engine, const Roofs& roofs, size_t sequences, size_t new_tokens,
+               size_t depth) {
+  Case c;
+  c.depth = depth;
+  c.tokens_per_step = sequences * new_tokens;
+  Rng rng(sequences * 1000003 + new_tokens);
+  for (size_t s = 0; s < sequences; ++s) {
+    std::vector<int32_t>& ids = c.ids.emplace_back();
+    for (size_t i = 0; i < depth + new_tokens; ++i) {
+      ids.push_back(static_cast<int32_t>(rng.next() % engine.vocab_size()));
+    }
+    c.caches.emplace_back(engine.config(), engine.forward().cache_dtype());
+    c.caches.back().reserve(depth + new_tokens);
+  }
+  const size_t chunk = engine.forward().options().max_batch_tokens;
+  for (size_t s = 0; s < sequences; ++s) {
+    for (size_t at = 0; at < depth; at += chunk) {
+      const SequenceInput fill{.tokens = {c.ids[s].data() + at, std::min(chunk, depth - at)},
+                               .cache = &c.caches[s]};
+      engine.forward().run({&fill, 1});
+    }
+    c.batch.push_back({.tokens = {c.ids[s].data() + depth, new_tokens}, .cache = &c.caches[s]});
+  }
+  ExpertCounter counter;
+  run_step(engine, c, &counter);  // also warms up
+  const double context = static_cast<double>(depth) + (static_cast<double>(new_tokens) + 1) / 2;
+  c.work = work_of(engine, sequences, c.tokens_per_step, sequences, context, counter.num_experts);
+  const bool bf16_dot = engine.weights().compute_dtype == DType::kBF16 && roofs.dot_bf16_gflops > 0;
+  const double mlp_roof = bf16_dot ? roofs.dot_bf16_gflops : roofs.fma_f32_gflops;
+  c.compute_seconds =
+      c.work.f32_flops / (roofs.fma_f32_gflops * 1e9) + c.work.mlp_flops / (mlp_roof * 1e9);
+  c.row.unit = "tok/s";
+  c.row.bytes = c.work.bytes;
+  c.row.flops = c.work.flops();
+  c.row.kernel = engine.kernels().name;
+  return c;
+}
+
+}  // namespace
+
+std::vector<BenchRow> bench_model(Engine& engine, const Roofs& roofs,
+                                  const ModelBenchOptions& options,
+                                  const std::function<void(size_t, size_t)>& step) {
+  std::vector<Case> cases;
+  if (options.run_prefill) {
+    for (size_t tokens : options.prefill_tokens) {
+      if (tokens > engine.context_length() ||
+          tokens > engine.forward().options().max_batch_tokens) {
+        continue;
+      }
+      cases.push_back(make_case(engine, roofs, 1, tokens, 0));
+      cases.back().row.suite = "prefill";
+      cases.back().row.name = cat("prefill ", tokens);
+    }
+  }
+  if (options.run_decode) {
+    for (size_t sequences : options.decode_batches) {
+      if (options.depth + 1 > engine.context_length()) continue;
+      cases.push_back(make_case(engine, roofs, sequences, 1, options.depth));
+      cases.back().row.suite = "decode";
+      cases.back().row.name = cat("decode ", sequences, sequences == 1 ? " stream" : " streams",
+                                  ", depth ", options.depth);
+    }
+  }
+
+  // A model that fits the last-level cache is not bound by memory.
+  const long l3 = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
+  Buffer region(size_t{256} << 20);
+  const std::span<const std::byte> probe_bytes(region.as<std::byte>(), region.size_bytes());
+  const size_t total = cases.size() * options.num_samples;
+  size_t done = 0;
+  for (size_t sample = 0; sample < options.num_samples; ++sample) {
+    for (Case& c : cases) {
+      const MachineState before = probe_state(engine.pool(), probe_bytes);
+      run_step(engine, c);  // refills the caches that the probe emptied
+      size_t steps = 0;
+      double seconds = 0;
+      const auto start = Clock::now();
+      do {
+        run_step(engine, c);
+        ++steps;
+        seconds = std::chrono::duration<double>(Clock::now() - start).count();
+      } while (seconds < options.seconds_per_sample);
+      const MachineState after = probe_state(engine.pool(), probe_bytes);
+      seconds /= static_cast<double>(steps);
+
+      const bool in_cache = l3 > 0 && c.work.bytes < static_cast<double>(l3);
+      const double read_roof =
+          in_cache ? roofs.read_l3_gb_per_s : (before.read_gb_per_s + after.read_gb_per_s) / 2;
+      const double read_seconds = c.work.bytes / (read_roof * 1e9);
+      const bool compute_bound = c.compute_seconds > read_seconds;
+      c.row.samples.push_back(static_cast<double>(c.tokens_per_step) / seconds);
+      c.shares.push_back(std::max(c.compute_seconds, read_seconds) / seconds);
+      c.row.roof_name = compute_bound ? "arithmetic" : in_cache ? "L3 read" : "memory read";
+      c.row.roof_unit = compute_bound ? "GFLOP/s" : "GB/s";
+      c.row.roof = compute_bound ? c.work.flops() / c.compute_seconds / 1e9 : read_roof;
+      c.achieved.push_back((compute_bound ? c.work.flops() : c.work.bytes) / seconds / 1e9);
+      if (step) step(++done, total);
+    }
+  }
+  std::vector<BenchRow> rows;
+  for (Case& c : cases) {
+    c.row.value = median(c.row.samples);
+    c.row.share_of_roof = median(c.shares);
+    c.row.achieved = median(c.achieved);
+    rows.push_back(std::move(c.row));
+  }
+  return rows;
+}
+
+ModelConfig axk1_shape(size_t dense_layers, size_t moe_layers, size_t num_routed_experts) {
+  AXK1_CHECK(dense_layers + moe_layers > 0);
+  ModelConfig c;
+  c.model_type = "axk1";
+  c.vocab_size = 163840;
+  c.hidden_size = 7168;
+  c.intermediate_size = 18432;
+  c.moe_intermediate_size = 2048;
+  c.num_hidden_layers = static_cast<int64_t>(dense_layers + moe_layers);
+  c.num_attention_heads = 64;
+  c.num_key_value_heads = 64;
+  c.n_shared_experts = 1;
+  c.n_routed_experts = num_routed_experts ? static_cast<int64_t>(num_routed_experts) : 192;
+  c.num_experts_per_tok = std::min<int64_t>(8, c.n_routed_experts);
+  c.kv_lora_rank = 512;
+  c.q_lora_rank = 1536;
+  c.qk_nope_head_dim = 128;
+  c.qk_rope_head_dim = 64;
+  c.v_head_dim = 128;
+  c.max_position_embeddings = 131072;
+  c.routed_scaling_factor = 2.5;
+  c.tie_word_embeddings = true;
+  c.is_moe_layer.assign(dense_layers, false);
+  c.is_moe_layer.resize(dense_layers + moe_layers, true);
+  return c;
+}
+
+}  // namespace axk1
