@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 
 Engine& nano() {
   static Engine engine(testing::testdata("../models/nano-v0"),
-                       {.num_threads = 2, .dtype = DType::kF32});
+                       {.num_threads = 1, .dtype = DType::kF32});
   return engine;
 }
 
