@@ -28,7 +28,8 @@ struct GenerationFlags {
 // `flags` must outlive the parsing.
 void add_generation_flags(CLI::App& command, GenerationFlags& flags);
 
-// --think and --no-think; `thinking` stays empty when neither is given, and must outlive the parsing.
+// --think and --no-think; `thinking` stays empty when neither is given, and must outlive the
+// parsing.
 void add_thinking_flags(CLI::App& command, std::optional<bool>& thinking);
 
 // What generation_config.json says; where it says nothing, the defaults of the OpenAI API

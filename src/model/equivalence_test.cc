@@ -142,8 +142,8 @@ TEST_P(Equivalence, TruncatedCacheForgets) {
   const auto row = model.forward.logits(0, 1);
   const std::vector<float> logits(row.begin(), row.end());
   const std::vector<float> whole = run_whole(model, ids_, ids_.size());
-  expect_same_bits(
-      logits, {whole.end() - static_cast<std::ptrdiff_t>(logits.size()), whole.end()}, "tail");
+  expect_same_bits(logits, {whole.end() - static_cast<std::ptrdiff_t>(logits.size()), whole.end()},
+                   "tail");
 }
 
 }  // namespace
