@@ -236,6 +236,10 @@ TEST(ChatTemplate, HostileTemplatesEnd) {
       "{% set ns = namespace(g=[]) %}{% for i in range(100000) %}{% set ns.g = ns.g|map('string') "
       "%}"
       "{% endfor %}{{ ns.g|list }}",
+      "{% set ns = namespace(g=1) %}{% for i in range(100000) %}"
+      "{% set ns.g = [1] | map('default', ns.g) %}{% endfor %}",
+      "{% set ns = namespace(g=1) %}{% for i in range(100000) %}"
+      "{% set ns.g = [ns] | unique(attribute='g') | batch(2, ns.g) %}{% endfor %}",
       "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
       "{% macro m(x) %}{% call m(x) %}{{ caller() }}{% endcall %}{% endmacro %}{{ m(1) }}",
       "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
@@ -268,9 +272,13 @@ TEST(ChatTemplate, HostileTemplatesEnd) {
                    "{{ a.count(b) }}{{ a.replace(b, '') | length }}"),
             "False-1106000000");
   // A self-reference is allowed; nothing may leak or recurse (the sanitizer build sees to it).
-  EXPECT_EQ(render("{% set ns = namespace() %}{% set ns.me = ns %}{% set ns.l = [ns] %}"
-                   "{% macro m() %}{{ m is defined }}{% endmacro %}{% set ns.m = m %}{{ ns.m() }}"),
-            "True");
+  EXPECT_EQ(
+      render("{% set ns = namespace() %}{% set ns.me = ns %}{% set ns.l = [ns] %}"
+             "{% for x in [1] %}{{ '' if loop.changed(loop) }}{% set ns.loop = loop %}{% endfor %}"
+             "{% for i in range(20000) %}{% for x in [ns] | map(attribute='loop') %}"
+             "{% set ns.loop = loop %}{% endfor %}{% endfor %}"
+             "{% macro m() %}{{ m is defined }}{% endmacro %}{% set ns.m = m %}{{ ns.m() }}"),
+      "True");
   report("hostile templates", sources.size());
 }
 
