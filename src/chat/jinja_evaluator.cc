@@ -365,7 +365,7 @@ Value Evaluator::loop_changed(Runtime&, const Value& self, const Args& args) {
   for (size_t i = 0; same && i < args.positional.size(); ++i) {
     same = equal((*loop.last_changed)[i], args.positional[i]);
   }
-  if (!same) loop.last_changed = args.positional;
+  if (!same && loop.frame) loop.last_changed = args.positional;
   return Value::boolean(!same);
 }
 
@@ -381,7 +381,8 @@ Value Evaluator::loop_attribute(const Value& object, std::string_view name) {
   if (name == "depth") return Value::integer(loop.depth0 + 1);
   if (name == "depth0") return Value::integer(loop.depth0);
   if (name == "previtem") {
-    return loop.index0 == 0 ? undefined("there is no previous item") : loop.before;
+    return loop.index0 == 0 || loop.before.is_missing() ? undefined("there is no previous item")
+                                                        : loop.before;
   }
   if (name == "nextitem")
     return peek(loop) ? loop.ahead.front() : undefined("there is no next item");

@@ -118,10 +118,18 @@ Value attr(Runtime& rt, const Value& value, const Args& args) {
                             : found;
 }
 
+// The depth of an iterator that holds on to a value and to arguments.
+uint32_t depth_of(const Value& value, const Args& args) {
+  uint32_t depth = value.depth();
+  for (const Value& v : args.positional) depth = std::max(depth, v.depth());
+  for (const auto& [name, v] : args.named) depth = std::max(depth, v.depth());
+  return depth + 1;
+}
+
 Value map(Runtime& rt, const Value& value, const Args& args) {
   if (!truthy(value)) return rt.iterator("generator", 0, [](Value&) { return false; });
   auto cursor = std::make_shared<Cursor>(rt, value);
-  const uint32_t depth = value.depth() + 1;
+  const uint32_t depth = depth_of(value, args);
   if (args.positional.empty()) {
     const Params p(args, "map", {"attribute", "default"});
     if (!p.has(0)) eval_fail("map requires a filter argument");
@@ -160,7 +168,7 @@ Value chosen(Runtime& rt, const Value& value, const Args& args) {
     rest.named = args.named;
   }
   auto cursor = std::make_shared<Cursor>(rt, value);
-  return rt.iterator("generator", value.depth() + 1,
+  return rt.iterator("generator", depth_of(value, args),
                      [&rt, cursor, path, test, rest = std::move(rest)](Value& out) {
                        while (cursor->next(out)) {
                          const Value v = attribute_path(rt, out, path, Value::none());

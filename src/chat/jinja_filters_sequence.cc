@@ -62,20 +62,23 @@ Value list(Runtime& rt, const Value& value, const Args& args) {
   return rt.list(to_vector(rt, value));
 }
 
+// An iterator over values that are known already.
+Value over(Runtime& rt, std::string_view type_name, Values items) {
+  const Value all = rt.list(std::move(items));
+  return rt.iterator(type_name, all.depth(), [all, at = size_t{0}](Value& out) mutable {
+    if (at >= all.as<List>().items.size()) return false;
+    out = all.as<List>().items[at++];
+    return true;
+  });
+}
+
 Value reverse(Runtime& rt, const Value& value, const Args& args) {
   Params(args, "reverse", {});
   if (value.is_string()) return rt.str(reversed(text_of(value)));
   Values items = to_vector(rt, value);
   std::reverse(items.begin(), items.end());
   if (value.is(Type::kIterator)) return rt.list(std::move(items));
-  // reversed() of Python: an iterator.
-  const uint32_t depth = value.depth() + 1;
-  return rt.iterator("list_reverseiterator", depth,
-                     [items = std::move(items), at = size_t{0}](Value& out) mutable {
-                       if (at >= items.size()) return false;
-                       out = items[at++];
-                       return true;
-                     });
+  return over(rt, "list_reverseiterator", std::move(items));  // as reversed() of Python
 }
 
 Value join(Runtime& rt, const Value& value, const Args& args) {
@@ -178,26 +181,20 @@ Value sum(Runtime& rt, const Value& value, const Args& args) {
 
 Value unique(Runtime& rt, const Value& value, const Args& args) {
   const Params p(args, "unique", {"case_sensitive", "attribute"});
-  struct State {
-    Cursor cursor;
-    Key by;
-    std::unordered_multimap<size_t, Value> seen;
-  };
-  auto state = std::make_shared<State>(
-      State{Cursor(rt, value), Key{or_none(p, 1), Value::none(), p.flag(0, false)}, {}});
-  return rt.iterator("generator", value.depth(), [&rt, state](Value& out) {
-    while (state->cursor.next(out)) {
-      const Value key = state->by.of(rt, out);
-      const size_t hash = hash_of(key);
-      const auto [begin, end] = state->seen.equal_range(hash);
-      const bool known =
-          std::any_of(begin, end, [&](const auto& e) { return equal(e.second, key); });
-      if (known) continue;
-      state->seen.emplace(hash, key);
-      return true;
-    }
-    return false;
-  });
+  const Key by{or_none(p, 1), Value::none(), p.flag(0, false)};
+  std::unordered_multimap<size_t, Value> seen;
+  Values first_ones;
+  Value item;
+  for (Cursor cursor(rt, value); cursor.next(item);) {
+    const Value key = by.of(rt, item);
+    const size_t hash = hash_of(key);
+    const auto [begin, end] = seen.equal_range(hash);
+    const bool known = std::any_of(begin, end, [&](const auto& e) { return equal(e.second, key); });
+    if (known) continue;
+    seen.emplace(hash, key);
+    first_ones.push_back(item);
+  }
+  return over(rt, "generator", std::move(first_ones));
 }
 
 Value groupby(Runtime& rt, const Value& value, const Args& args) {
@@ -231,7 +228,7 @@ Value batch(Runtime& rt, const Value& value, const Args& args) {
   const int64_t count = p.integer(0, 0);
   const Value fill = or_none(p, 1);
   auto cursor = std::make_shared<Cursor>(rt, value);
-  return rt.iterator("generator", value.depth() + 1,
+  return rt.iterator("generator", std::max(value.depth(), fill.depth()) + 1,
                      [&rt, cursor, count, fill, done = false](Value& out) mutable {
                        if (done) return false;
                        Values row;
@@ -254,23 +251,22 @@ Value batch(Runtime& rt, const Value& value, const Args& args) {
 Value slice(Runtime& rt, const Value& value, const Args& args) {
   const Params p(args, "slice", {"slices", "fill_with"}, 1);
   const int64_t slices = p.integer(0, 0);
+  if (slices < 0) return over(rt, "generator", {});
   if (slices == 0) eval_fail("integer division or modulo by zero");
   if (slices > 100'000) eval_fail("slice: too many slices");
   const Values all = to_vector(rt, value);
   const Value fill = or_none(p, 1);
   const int64_t length = static_cast<int64_t>(all.size());
-  return rt.iterator("generator", value.depth() + 1,
-                     [&rt, all, fill, slices, length, number = int64_t{0}](Value& out) mutable {
-                       if (number >= slices) return false;
-                       const int64_t each = length / slices, extra = length % slices;
-                       const int64_t start = number * each + std::min(number, extra);
-                       const int64_t end = start + each + (number < extra ? 1 : 0);
-                       Values part(all.begin() + start, all.begin() + end);
-                       if (!fill.is_none() && number >= extra) part.push_back(fill);
-                       ++number;
-                       out = rt.list(std::move(part));
-                       return true;
-                     });
+  const int64_t each = length / slices, extra = length % slices;
+  Values parts;
+  for (int64_t number = 0; number < slices; ++number) {
+    const int64_t start = number * each + std::min(number, extra);
+    const int64_t end = start + each + (number < extra ? 1 : 0);
+    Values part(all.begin() + start, all.begin() + end);
+    if (!fill.is_none() && number >= extra) part.push_back(fill);
+    parts.push_back(rt.list(std::move(part)));
+  }
+  return over(rt, "generator", std::move(parts));
 }
 
 constexpr Filter kFilters[] = {

@@ -260,8 +260,8 @@ class Interpreter final : public Evaluator {
     }
   }
 
-  void recursive_loop(const ForStmt& node, const Value& iterable, int64_t depth0,
-                      const Ref<Frame>& around, std::string& out) {
+  void recursive_loop(const ForStmt& node, const Value& iterable, int64_t depth0, Ref<Frame> around,
+                      std::string& out) {
     const FrameSwitch inside(*this, new Frame(&budget_, around, node.function.num_slots));
     run_loop(node, iterable, depth0, around, out);
   }
@@ -280,11 +280,12 @@ class Interpreter final : public Evaluator {
     return str(std::move(text));
   }
 
-  void run_loop(const ForStmt& node, const Value& iterable, int64_t depth0,
-                const Ref<Frame>& recursion, std::string& out) {
+  void run_loop(const ForStmt& node, const Value& iterable, int64_t depth0, Ref<Frame> recursion,
+                std::string& out) {
     const Ref<Loop> loop(new Loop(*this, node, iterable, depth0));
-    loop->recursion = recursion;
+    loop->recursion = std::move(recursion);
     loop->frame = frame_.get();
+    const LoopEnd end(*loop);
     // Jinja2 clears this at the end of a body, so that an iteration cut short by break or continue
     // does not count.
     bool nothing_done = true;
@@ -297,7 +298,7 @@ class Interpreter final : public Evaluator {
       if (flow == Flow::kBreak) break;
       if (flow == Flow::kNormal) nothing_done = false;
     }
-    loop->frame = nullptr;
+    end.now();
     leave(node.body_scope);
     if (nothing_done && !node.otherwise.empty()) {
       enter(node.else_scope);
@@ -305,6 +306,25 @@ class Interpreter final : public Evaluator {
       leave(node.else_scope);
     }
   }
+
+  // Ends a loop even when an exception does. A template can keep the loop object, which must then
+  // hold no value: its depth counts what it iterates over only, and it could come to hold itself.
+  class LoopEnd {
+   public:
+    explicit LoopEnd(Loop& loop) : loop_(loop) {}
+    ~LoopEnd() { now(); }
+    LoopEnd(const LoopEnd&) = delete;
+    LoopEnd& operator=(const LoopEnd&) = delete;
+    void now() const {
+      loop_.frame = nullptr;
+      loop_.ahead.clear();
+      loop_.before = loop_.current = Value();
+      loop_.last_changed.reset();
+    }
+
+   private:
+    Loop& loop_;
+  };
 
   const Template& tree_;
   std::vector<Ref<Frame>> captured_;
