@@ -11,7 +11,11 @@ namespace axk1 {
 namespace {
 
 #include "kernels/cpu/amx/tile_config.inl"
+#if defined(__x86_64__)
 #include "kernels/cpu/amx/tile_unit.inl"
+#else
+using TileUnit = TileModel;  // never run: the features are missing
+#endif
 // Needs the above.
 #include "kernels/cpu/amx/matmul_tiles.inl"
 
