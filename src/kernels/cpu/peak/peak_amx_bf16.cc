@@ -1,6 +1,4 @@
 // 16 x 16 x 32 multiply-adds of bf16 in an instruction.
-#include <immintrin.h>
-
 #include <cstddef>
 #include <cstdint>
 
@@ -11,33 +9,27 @@ namespace {
 
 constexpr size_t kRounds = 1000;
 
-// Palette 1: eight tiles of 16 rows of 64 bytes (Intel SDM volume 1, section 18.2).
-struct alignas(64) TileConfig {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
+#include "kernels/cpu/amx/tile_config.inl"
+#include "kernels/cpu/amx/tile_unit.inl"
 
 void run() {
   const TileConfig config;
-  _tile_loadconfig(&config);
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  _tile_zero(4);
-  _tile_zero(5);
-  _tile_zero(6);
-  _tile_zero(7);
+  TileUnit::configure(&config);
+  TileUnit::zero<0>();
+  TileUnit::zero<1>();
+  TileUnit::zero<2>();
+  TileUnit::zero<3>();
+  TileUnit::zero<4>();
+  TileUnit::zero<5>();
+  TileUnit::zero<6>();
+  TileUnit::zero<7>();
   for (size_t round = 0; round < kRounds; ++round) {  // four sums, as a 2 x 2 block has
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    TileUnit::dot_bf16<0, 4, 6>();
+    TileUnit::dot_bf16<1, 4, 7>();
+    TileUnit::dot_bf16<2, 5, 6>();
+    TileUnit::dot_bf16<3, 5, 7>();
   }
-  _tile_release();
+  TileUnit::release();
 }
 
 }  // namespace

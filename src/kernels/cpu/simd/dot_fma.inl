@@ -27,6 +27,7 @@ struct FmaDot : FmaArithmetic {
 
   // Widening is exact, so products over widened copies are the same to the last bit.
   using Wide = FmaDot<F32, F32>;
+  // Of w, and of x where that is 16 bits too: the same type.
   static void widen(const uint16_t* src, float* dst, size_t n) {
     for_vectors(n, [&](size_t at, size_t count) {
       store_some(dst + at, count ? WType::load(src + at, count) : WType::load(src + at), count);

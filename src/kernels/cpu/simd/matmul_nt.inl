@@ -25,6 +25,10 @@ constexpr size_t kTileCols = 4;
 constexpr size_t kBlockM = 48;  // a multiple of kTileRows
 constexpr size_t kBlockN = 32;
 
+// So many rows of x are bound by the reading of w, which blocks of one tile's columns keep in
+// order; nor do they read a widened copy of w often enough to pay for it.
+constexpr size_t kNarrowRows = 16;
+
 // Where accumulate() asks for lines of w that later tiles will read. Memory is fastest read as one
 // sequential run, so where whole rows are walked side by side the lines ahead are asked for in
 // order: kLinearL1 a few KiB ahead, kLinearL2 (long rows) one tile ahead. kRows takes the same
@@ -210,30 +214,32 @@ struct Block {
   const typename Dot::WStorage* w;
   size_t w_stride;
   size_t rows, cols, k;
-  bool first, last;                     // cuts of k
-  const typename Dot::WStorage* ahead;  // for Fetch::kLinear*
+  bool first, last;  // cuts of k
   float* y;
   size_t y_stride;
+  const typename Dot::WStorage* ahead = nullptr;  // for Fetch::kLinear*
 };
 
 template <class Dot, Fetch kFetch>
 void run_block(const Block<Dot>& b, typename Dot::Acc* parked) {
   for (size_t i = 0; i < b.rows; i += kTileRows) {
     for (size_t j = 0; j < b.cols; j += kTileCols) {
-      Tile<Dot> t{b.x + i * b.x_stride,
-                  b.x_stride,  //
-                  b.w + j * b.w_stride,
-                  b.w_stride,  //
-                  min_of(kTileCols, b.cols - j),
-                  b.k,  //
-                  b.w + (j + kTileCols) * b.w_stride};
+      Tile<Dot> t;
+      t.x = b.x + i * b.x_stride;
+      t.x_stride = b.x_stride;
+      t.w = b.w + j * b.w_stride;
+      t.w_stride = b.w_stride;
+      t.cols = min_of(kTileCols, b.cols - j);
+      t.k = b.k;
+      t.ahead = b.ahead;
+      if constexpr (kFetch == Fetch::kRows) {
+        // After the last tile come the first rows again, beyond this cut of k.
+        t.ahead = j + kTileCols < b.cols ? t.w + kTileCols * b.w_stride : b.w + b.k;
+      }
       typename Dot::Acc* sums = parked + i * kBlockN + j * kTileRows;
       float* y = b.y + i * b.y_stride + j;
       const size_t rows = min_of(kTileRows, b.rows - i);
       if (i == 0) {
-        if constexpr (kFetch != Fetch::kRows) t.ahead = b.ahead;
-        // The last tile goes back to the first rows, beyond this cut of k.
-        if (kFetch == Fetch::kRows && j + kTileCols >= b.cols) t.ahead = b.w + b.k;
         parked_tile_rows<Dot, kTileRows, kFetch>(rows, t, sums, b.first, b.last, y, b.y_stride);
       } else {
         parked_tile_rows<Dot, kTileRows, Fetch::kNone>(rows, t, sums, b.first, b.last, y,
@@ -300,20 +306,13 @@ void matmul_nt(const MatmulArgs& a) {
   if (a.m == 1) return few_rows<Dot, 1>(a);
   if (a.m == 2) return few_rows<Dot, 2>(a);
   if (a.m == 3) return few_rows<Dot, 3>(a);
-  // So few rows are bound by the reading of w, which narrow blocks keep in order. Widening pays
-  // once several tiles read its copies.
-  if (a.m <= 16) {
+  if (a.m <= kNarrowRows) {
     if (kTileCols * a.k * sizeof(typename Dot::WStorage) < 2 * kNearBytes) {
       return many_rows<Dot, Dot, kTileCols, Fetch::kLinearL1>(a);
     }
     return many_rows<Dot, Dot, kTileCols, Fetch::kLinearL2>(a);
   }
-#ifdef NOFETCH
-  many_rows<Dot, typename Dot::Wide, kBlockN, Fetch::kNone>(a);
-#else
-  many_rows<Dot, typename Dot::Wide, kBlockN,
-            sizeof(typename Dot::WStorage) != sizeof(typename Dot::Wide::WStorage) ? Fetch::kNone
-                                                                                   : Fetch::kRows>(
-      a);
-#endif
+  using Wide = typename Dot::Wide;
+  constexpr bool kSameW = sizeof(typename Dot::WStorage) == sizeof(typename Wide::WStorage);
+  many_rows<Dot, Wide, kBlockN, kSameW ? Fetch::kRows : Fetch::kNone>(a);
 }
