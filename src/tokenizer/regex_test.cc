@@ -45,7 +45,8 @@ TEST(Regex, WhiteSpaceIsTheUnicodeProperty) {
 }
 
 TEST(Regex, WordsHoldMarksAndConnectors) {
-  EXPECT_EQ(matches(R"(\w+)", "e\u0301\u203fz x\u00b2"), (Texts{"e\u0301\u203fz", "x"}));
+  EXPECT_EQ(matches(R"(\w+)", "e\u0301\u203fz x\u00b2"), (Texts{"e\u0301\u203fz", "x\u00b2"}));
+  EXPECT_EQ(matches(R"(\w+)", "x\u00b2", RegexDialect::kRust), (Texts{"x"}));
   EXPECT_EQ(matches(R"([\W]+)", "a\u00b2-b"), (Texts{"\u00b2-"}));
   EXPECT_EQ(matches(R"([^\W_]+)", "a_b-c"), (Texts{"a", "b", "c"}));
   EXPECT_EQ(matches(R"(\be\u0301\b)", "e\u0301"), (Texts{"e\u0301"}));
