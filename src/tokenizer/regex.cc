@@ -99,8 +99,9 @@ struct RegexScratch::Buffers {
     pcre2_match_context_free(context);
     pcre2_jit_stack_free(stack);
   }
-  bool out_of_time() {
-    if (++searches % kSearchesPerTimeCheck != 0) return false;
+  // `costly`: the search before may have looked at the whole text many times.
+  bool out_of_time(bool costly) {
+    if (++searches % kSearchesPerTimeCheck != 0 && !costly) return false;
     const double now = thread_seconds();
     if (start_seconds < 0) start_seconds = now;
     return now - start_seconds > kFixedSeconds + kSecondsPerByte * static_cast<double>(text_bytes);
@@ -177,9 +178,9 @@ std::optional<RegexMatch> RegexScan::search(size_t from) {
   const Regex::Codes& codes = *regex_.codes_;
   const auto subject = reinterpret_cast<PCRE2_SPTR>(text_.data());
   const bool in_windows = codes.cost == RegexCost::kLinear;
-  int result;
-  do {
-    if (buffers.out_of_time()) {
+  int result = PCRE2_ERROR_NOMATCH;
+  for (bool again = false; result == PCRE2_ERROR_NOMATCH; again = true) {
+    if (buffers.out_of_time(again)) {
       fail(ErrorCode::kInvalidInput, "pattern \"", printable(codes.shown),
            "\": takes too long on a text of ", buffers.text_bytes, " bytes");
     }
@@ -196,7 +197,7 @@ std::optional<RegexMatch> RegexScan::search(size_t from) {
     if (!in_windows || limit == text_.size()) break;
     from = limit;
     while (from < text_.size() && (static_cast<unsigned char>(text_[from]) & 0xc0) == 0x80) ++from;
-  } while (result == PCRE2_ERROR_NOMATCH);
+  }
   if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
   if (result < 0) {
     std::array<PCRE2_UCHAR, 256> message{};

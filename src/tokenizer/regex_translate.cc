@@ -102,6 +102,12 @@ class Translator {
                       : "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}";
   }
 
+  // Outside of sets Oniguruma looks Latin-1 up in a table of its own, where superscript digits and
+  // fractions are word characters (6.9.8, unicode.c, EncUNICODE_ISO_8859_1_CtypeTable).
+  std::string bare_word_set() const {
+    return word_set() + (oniguruma_ ? "\\xb2\\xb3\\xb9\\xbc-\\xbe" : "");
+  }
+
   static Node one_char_node(std::string text) {
     Node node;
     node.text = std::move(text);
@@ -345,10 +351,14 @@ class Translator {
         break;
       case 'b':
       case 'B': {
-        const std::string w = "[" + word_set() + "]";
+        const std::string w = "[" + bare_word_set() + "]";
         const std::string edge = cat("(?:(?<=", w, ")(?!", w, ")|(?<!", w, ")(?=", w, "))");
         return anchor(c == 'b' ? edge : "(?!" + edge + ")");
       }
+      case 'w':
+        return one_char_node("[" + bare_word_set() + "]");
+      case 'W':
+        return one_char_node("[^" + bare_word_set() + "]");
       default:
         break;
     }
@@ -475,7 +485,7 @@ class Translator {
                                           {"blank", "\\p{Zs}\\t"},
                                           {"upper", "\\p{Uppercase}"},
                                           {"lower", "\\p{Lowercase}"},
-                                          {"punct", "\\p{P}$+<=>\\^`|~"},
+                                          {"punct", "\\p{P}"},
                                           {"cntrl", "\\p{Cc}"},
                                           {"xdigit", "0-9A-Fa-f"},
                                           {"ascii", "\\x00-\\x7f"},

@@ -9,8 +9,10 @@
 //   x{2,3}+ repeats x{2,3} (PCRE2 and fancy-regex: possessive)   [Oniguruma]
 //   x{2}?   is optional, x{,3} counts from 0             [Oniguruma]
 //   [a[b]&&c]  nested sets and intersections
-// Groups capture nothing. Back-references, subroutine calls, conditionals, \K, \G, \R, \X and free
-// spacing are refused by name.
+// Not rewritten: without regard to case, a character whose folding is several characters (the
+// German sharp s) matches only itself; Oniguruma lets it match those. Groups capture nothing.
+// Back-references, subroutine calls, conditionals, \K, \G, \R, \X and free spacing are refused by
+// name.
 #pragma once
 
 #include <string>

@@ -11,6 +11,9 @@
 namespace axk1 {
 namespace {
 
+// Behind a longer text the buffers, some four times its length, are freed.
+constexpr size_t kKeepScratchBytes = 1 << 20;
+
 // Everything that encoding writes to. Handed from one call to the next, so that the cache stays
 // warm.
 struct EncodeScratch {
@@ -43,6 +46,7 @@ struct Tokenizer::Impl {
   AddedTokenMatcher raw_tokens, normalized_tokens;
   std::unordered_map<std::string_view, TokenId> added_by_content;  // views spec.added
   std::vector<bool> special;                                       // by id
+  bool bytes_as_text = false;  // some step but not the model writes bytes as their characters
   size_t vocab_size = 0;
 
   mutable std::mutex scratch_mutex;
@@ -56,6 +60,12 @@ Tokenizer::Impl::Impl(TokenizerSpec&& s)
       bpe(spec.vocabulary, spec.merges, spec.bpe),
       decoder(std::move(spec.decoder)) {
   spec.merges = {};
+  bytes_as_text = std::ranges::any_of(
+                      spec.normalizer.steps,
+                      [](const auto& step) { return step.kind == NormalizerStep::Kind::kBytes; }) ||
+                  std::ranges::any_of(spec.pre_tokenizer.steps, [](const auto& step) {
+                    return step.kind == PreTokenizerStep::Kind::kBytes;
+                  });
   vocab_size = spec.vocabulary.size();
   std::unordered_map<TokenId, const AddedToken*> by_id;
   RegexScratch scratch;
@@ -146,8 +156,13 @@ void Tokenizer::Impl::encode_text(std::string_view text, bool parse_special, Enc
       if (c.valid) break;
       invalid += c.length;
     }
-    const Piece all{0, invalid};
-    if (invalid > 0) bpe.encode(text, {&all, 1}, scratch.bpe, out);
+    if (invalid > 0) {
+      const std::string as_text =
+          bytes_as_text ? bytes_to_text(text.substr(0, invalid)) : std::string();
+      const std::string_view piece = bytes_as_text ? as_text : text;
+      const Piece all{0, bytes_as_text ? as_text.size() : invalid};
+      bpe.encode(piece, {&all, 1}, scratch.bpe, out);
+    }
     text.remove_prefix(invalid);
   }
 }
@@ -192,7 +207,7 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOption
                          *scratch, ids);
     }
   }
-  {
+  if (text.size() <= kKeepScratchBytes) {
     std::lock_guard lock(impl_->scratch_mutex);
     impl_->idle_scratch.push_back(std::move(scratch));
   }

@@ -71,8 +71,20 @@ std::unique_ptr<const StableSet> build_stable_set(NormalForm form) {
   auto clear = [&](char32_t c) { (*set)[c / 64] &= ~(uint64_t{1} << (c % 64)); };
   const int options = form_options(form);
   std::vector<utf8proc_int32_t> points;
-  for (char32_t c = 0x80; c < kNumCodePoints; ++c) {
-    if (c == 0xd800) c = 0xe000;
+  // The ideographs, and what lies behind the last compatibility ideograph, have neither classes nor
+  // decompositions. Hangul syllables are whole in the composed forms; their vowels and finals are
+  // tails of compositions.
+  for (char32_t c = 0x80; c < 0x2fa20; ++c) {
+    if (c == 0x3400) c = 0x4dc0;
+    if (c == 0x4e00) c = 0xa000;
+    if (c == 0x20000) c = 0x2f800;
+    if (c == 0xac00) {
+      for (; c < 0xd7a4; ++c) {
+        if (!composes(form)) clear(c);
+      }
+      for (char32_t jamo = 0x1161; jamo <= 0x11c2 && composes(form); ++jamo) clear(jamo);
+      c = 0xe000;
+    }
     if (combining_class(c) != 0) clear(c);
     const Decomposition parts = decompose(c, options);
     if (parts.count == 1 && parts.points[0] == static_cast<utf8proc_int32_t>(c)) continue;
