@@ -170,7 +170,7 @@ json::object token_json(const Tokenizer* tokenizer, const TokenLogprob& token) {
     const std::string_view bytes = tokenizer->token_bytes(token.id);
     out["token"] = utf8_lossy(bytes);
     json::array list;
-    for (const char byte : bytes) list.push_back(static_cast<unsigned char>(byte));
+    for (const char byte : bytes) list.push_back(int64_t{static_cast<unsigned char>(byte)});
     out["bytes"] = std::move(list);
   }
   // JSON has no infinity, which a token that was biased in from probability 0 would have.

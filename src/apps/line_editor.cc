@@ -113,6 +113,9 @@ LineEditor::Outcome LineEditor::read(const std::string& prompt, std::string& lin
   impl.prompt = to_wide(prompt);
   impl.interrupted = false;
   line.clear();
+  // Before the prompt, which libedit shows first: what is typed in between would be echoed, and
+  // Ctrl-C be a signal.
+  el_wset(impl.editor, EL_PREP_TERM, 1);
   int length = 0;
   errno = 0;
   const wchar_t* text = el_wgets(impl.editor, &length);

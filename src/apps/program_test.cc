@@ -56,7 +56,8 @@ TEST(Run, GoldenAnswersAsJsonLines) {
       input += json::to_text(request) + "\n";
     }
   }
-  const ProcessResult result = axk1({"run", kModel, "--jsonl", "--dtype", "f32"}, input);
+  const ProcessResult result =
+      axk1({"run", kModel, "--jsonl", "--dtype", "f32", "--threads", "1"}, input);
   EXPECT_EQ(result.exit_code, 0) << result.err;
   const std::vector<json::object> answers = objects_of(result.out);
   ASSERT_EQ(answers.size(), 3 * cases.size());
@@ -228,7 +229,7 @@ TEST_F(ChatAtATerminal, DialogueWithThinkingDim) {
   EXPECT_TRUE(terminal.wait_to_show("tok/s"));
   EXPECT_TRUE(terminal.wait_to_show("> "));
   terminal.type("/think\r");
-  EXPECT_TRUE(terminal.wait_to_show("> ")) << terminal.shown();
+  EXPECT_TRUE(terminal.wait_to_show("Thinks")) << terminal.shown();
   EXPECT_TRUE(terminal.wait_to_show("> "));
   terminal.type("\"\"\"너는\r누구야?\"\"\"\r");
   EXPECT_TRUE(terminal.wait_to_show("\x1b[2m")) << terminal.shown();
@@ -252,7 +253,14 @@ TEST_F(ChatAtATerminal, CtrlCStopsTheAnswerNotTheProgram) {
     EXPECT_TRUE(terminal.wait_to_show("anew"));
     EXPECT_TRUE(terminal.wait_to_show("> "));
   }
-  terminal.type("버릴 말\\\r버릴\x03");  // drops both lines
+  terminal.type("버릴 말\\\r");
+  EXPECT_TRUE(terminal.wait_to_show(". "));
+  terminal.type("버릴\x03");  // drops both lines
+  EXPECT_TRUE(terminal.wait_to_show("^C"));
+  EXPECT_TRUE(terminal.wait_to_show("> "));
+  terminal.type("버릴");
+  EXPECT_TRUE(terminal.wait_to_show("버릴"));
+  terminal.send_signal(SIGINT);  // as from another program
   EXPECT_TRUE(terminal.wait_to_show("^C"));
   EXPECT_TRUE(terminal.wait_to_show("> "));
   terminal.type("/quit\r");

@@ -122,6 +122,8 @@ class Terminal {
     }
   }
 
+  void send_signal(int number) { kill(pid_, number); }
+
   // Waits until `text` has been shown after what earlier calls waited for. False on the end of the
   // output and after `seconds`.
   bool wait_to_show(std::string_view text, double seconds = 60) {
