@@ -1,6 +1,5 @@
 #include "chat/jinja_evaluator.h"
 
-#include "base/check.h"
 #include "chat/jinja_builtins.h"
 #include "chat/jinja_print.h"
 #include "chat/jinja_text.h"

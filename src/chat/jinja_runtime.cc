@@ -41,6 +41,18 @@ Value Runtime::iterator(std::string_view type_name, uint32_t source_depth, Itera
   return Value(Ref<Iterator>(new Iterator(&budget_, type_name, source_depth, std::move(next))));
 }
 
+bool Runtime::advance(Iterator& iterator, Value& out) {
+  struct Depth {
+    explicit Depth(int& counter) : count(counter) { ++count; }
+    ~Depth() { --count; }
+    int& count;
+  };
+  // An iterator can come to run itself, through a namespace that holds it.
+  const Depth depth(iterator_depth_);
+  if (iterator_depth_ > kMaxIteratorDepth) eval_fail("maximum recursion depth exceeded");
+  return iterator.next(out);
+}
+
 Value Runtime::undefined(std::string why) {
   return Value(Ref<Undefined>(new Undefined(&budget_, std::move(why))));
 }
@@ -214,7 +226,7 @@ bool Cursor::next(Value& out) {
       return true;
     }
     case Type::kIterator:
-      return source_.as<Iterator>().next(out);
+      return runtime_.advance(source_.as<Iterator>(), out);
     default:
       return false;
   }

@@ -20,7 +20,7 @@ class Runtime {
   virtual Value call(const Value& callee, const Args& args) = 0;
   // loop.xxx, macro.xxx; missing when there is no such attribute.
   virtual Value object_attribute(const Value& object, std::string_view name) = 0;
-  // The next value of an iterated loop object and the like; false at the end.
+  // repr() of a loop or a macro.
   virtual std::string describe(const Value& object) = 0;
 
   std::tm now() const { return now_(); }
@@ -38,6 +38,7 @@ class Runtime {
   Value view(const Value& dict, DictView::Part part);
   Value range(int64_t start, int64_t stop, int64_t step);
   Value iterator(std::string_view type_name, uint32_t source_depth, Iterator::Next next);
+  bool advance(Iterator& iterator, Value& out);
   Value undefined(std::string why);
   Value undefined_name(std::string_view name);
   Value function(std::string_view name, Native code, Value self = {});
@@ -52,6 +53,8 @@ class Runtime {
   std::vector<Ref<Namespace>> namespaces_;
 
  private:
+  static constexpr int kMaxIteratorDepth = 500;
+  int iterator_depth_ = 0;
   std::function<std::tm()> now_;
 };
 

@@ -240,6 +240,8 @@ TEST(ChatTemplate, HostileTemplatesEnd) {
       "{% set ns.g = [1] | map('default', ns.g) %}{% endfor %}",
       "{% set ns = namespace(g=1) %}{% for i in range(100000) %}"
       "{% set ns.g = [ns] | unique(attribute='g') | batch(2, ns.g) %}{% endfor %}",
+      "{% set ns = namespace() %}{% set ns.l = [ns] * 100000 %}"
+      "{% set ns.g = ns.l | map(attribute='g') | map('list') %}{{ ns.g | list }}",
       "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
       "{% macro m(x) %}{% call m(x) %}{{ caller() }}{% endcall %}{% endmacro %}{{ m(1) }}",
       "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",

@@ -1,6 +1,7 @@
 """Writes cases.jsonl from cases.txt with Jinja2 itself as the oracle: one JSON object a line, with
 the template, the variables and either the text Jinja2 renders or, for a template it refuses, the
 kind of error. Run as `python3 generate.py` with Jinja2 3.1 installed; only when cases change."""
+import datetime
 import json
 import sys
 
@@ -35,7 +36,6 @@ env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True,
                                     extensions=[Generation, jinja2.ext.loopcontrols])
 env.filters["tojson"] = tojson
 env.globals["raise_exception"] = raise_exception
-import datetime
 env.globals["strftime_now"] = lambda f: datetime.datetime(2024, 7, 26, 13, 5, 9).strftime(f)
 
 group = ""
