@@ -27,7 +27,7 @@ constexpr uint32_t kHeapLimitKib = 64 << 10;  // without JIT
 constexpr uint64_t kFixedSteps = 10'000'000, kStepsPerByte = 200;
 
 // Processor time of a scan without step counting. Ordinary patterns need some 10 ns a byte.
-constexpr double kFixedSeconds = 2, kSecondsPerByte = 2e-6;
+constexpr double kFixedSeconds = 1, kSecondsPerByte = 1e-6;
 constexpr uint32_t kSearchesPerTimeCheck = 256;
 constexpr size_t kWindowBytes = 256;
 
