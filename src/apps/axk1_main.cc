@@ -1,7 +1,9 @@
 // The program: finds the subcommand, runs it, turns errors into exit codes (0, 1 error, 2 usage).
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <new>
+#include <string_view>
 
 #include "apps/commands.h"
 #include "base/error.h"
@@ -22,6 +24,13 @@ int main(int argc, char** argv) {
   axk1::add_bench_command(app);
 
   try {
+    // CLI11 would only say that a subcommand is missing.
+    const std::string_view first = argc > 1 ? argv[1] : "-";
+    const auto named = [&](const CLI::App* command) { return command->get_name() == first; };
+    if (!first.starts_with('-') && std::ranges::none_of(app.get_subcommands(nullptr), named)) {
+      axk1::fail(axk1::ErrorCode::kUsage, "unknown command \"", axk1::printable(first),
+                 "\"; axk1 --help lists them");
+    }
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
