@@ -52,6 +52,7 @@ inline ProcessResult run_process(const std::vector<std::string>& args,
   int in[2], out[2], err[2];
   if (pipe(in) || pipe(out) || pipe(err)) std::abort();
   const pid_t pid = fork();
+  if (pid < 0) std::abort();
   if (pid == 0) {
     dup2(in[0], 0);
     dup2(out[1], 1);
@@ -97,6 +98,7 @@ class Terminal {
   explicit Terminal(const std::function<int()>& child) {
     winsize size = {.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
     pid_ = forkpty(&master_, nullptr, nullptr, &size);
+    if (pid_ < 0) std::abort();
     if (pid_ == 0) {
       setenv("TERM", "xterm", 1);
       _exit(child());
@@ -122,7 +124,9 @@ class Terminal {
     }
   }
 
-  void send_signal(int number) { kill(pid_, number); }
+  void send_signal(int number) {
+    if (pid_ > 0) kill(pid_, number);  // -1 would be everybody
+  }
 
   // Waits until `text` has been shown after what earlier calls waited for. False on the end of the
   // output and after `seconds`.
