@@ -89,7 +89,7 @@ Work work_of(Engine& engine, size_t sequences, size_t tokens, size_t logit_rows,
     }
   }
   work.bytes += static_cast<double>(sequences) * context *
-                static_cast<double>(KvCache::bytes_per_token(c, engine.forward().cache_dtype()));
+                static_cast<double>(kv_bytes_per_token(c, engine.forward().cache_dtype()));
   work.bytes += bytes_of(engine.weights().lm_head);
   work.f32_flops += 2 * static_cast<double>(logit_rows) * elements(engine.weights().lm_head);
   return work;

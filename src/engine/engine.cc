@@ -114,17 +114,16 @@ const ChatTemplate& Engine::require_chat_template() const {
 void Engine::step(std::span<Session* const> sessions, std::span<const TokenId> tokens) {
   AXK1_CHECK(sessions.size() == tokens.size());
   const size_t most = forward_->options().max_batch_tokens;
-  std::vector<SequenceInput> batch;
   for (size_t first = 0; first < sessions.size(); first += most) {
     const size_t count = std::min(most, sessions.size() - first);
-    batch.clear();
+    batch_.clear();
     for (size_t i = first; i < first + count; ++i) {
       Session& session = *sessions[i];
       session.check_room(tokens.subspan(i, 1), session.tokens_.size());
       session.cache_.reserve(session.tokens_.size() + 1);
-      batch.push_back({.tokens = tokens.subspan(i, 1), .cache = &session.cache_});
+      batch_.push_back({.tokens = tokens.subspan(i, 1), .cache = &session.cache_});
     }
-    forward_->run(batch);
+    forward_->run(batch_);
     const std::span<const float> logits = forward_->logits(0, count);
     for (size_t i = 0; i < count; ++i) {
       Session& session = *sessions[first + i];

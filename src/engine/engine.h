@@ -85,6 +85,7 @@ class Engine {
   KernelTable kernels_;
   std::unique_ptr<ThreadPool> pool_;
   std::unique_ptr<Forward> forward_;
+  std::vector<SequenceInput> batch_;  // of the step that runs
 };
 
 // One growing line of tokens. Owned by the caller; used by one thread at a time.
@@ -107,7 +108,10 @@ class Session {
   void append(TokenId id);
 
   // Takes cache memory for this many tokens now, so that steps up to there allocate nothing.
-  void reserve(size_t num_tokens) { cache_.reserve(num_tokens); }
+  void reserve(size_t num_tokens) {
+    tokens_.reserve(num_tokens);
+    cache_.reserve(num_tokens);
+  }
 
   // Logits [vocab_size] after the last token; empty before the first.
   std::span<const float> logits() const { return logits_; }

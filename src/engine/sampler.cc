@@ -46,6 +46,7 @@ void check_sampling_options(const SamplingOptions& o, size_t vocab_size) {
 Sampler::Sampler(const SamplingOptions& options, size_t vocab_size)
     : options_(options), rng_(options.seed), scores_(vocab_size), counts_(vocab_size) {
   check_sampling_options(options, vocab_size);
+  candidates_.reserve(vocab_size);
 }
 
 TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> prompt,

@@ -17,7 +17,9 @@ using testing::random_row;
 constexpr size_t kSizes[] = {0,  1,  2,  7,  8,  9,  15,  16,  17,  31,   32,   33,
                              63, 64, 65, 71, 96, 97, 256, 576, 768, 1536, 2048, 7168};
 
-bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
+bool same_bits(float a, float b) {
+  return std::memcmp(&a, &b, sizeof(a)) == 0;
+}
 
 class ElementwiseTest : public testing::KernelTest {
  protected:

@@ -198,11 +198,11 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
   if (q_lora) {
     matmul(ctx_, std::array{kv_a, task(x_, hidden, w.q_a_proj, q_a_, q_lora)});
     norm_rows(q_a_.as<float>(), w.q_a_layernorm, eps, q_a_.as<float>());
-    write_cache(layer, batch);
+    write_cache(layer);
     matmul(ctx_, task(q_a_, q_lora, w.q_b_proj, q_, q_width));
   } else {
     matmul(ctx_, std::array{kv_a, task(x_, hidden, w.q_proj, q_, q_width)});
-    write_cache(layer, batch);
+    write_cache(layer);
   }
 
   const size_t half = shape.qk_rope_head_dim / 2;
@@ -231,7 +231,7 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
 }
 
 // The cache row of every token: the normed latent and the rotated shared key.
-void Forward::write_cache(size_t layer, std::span<const SequenceInput>) {
+void Forward::write_cache(size_t layer) {
   const LayerWeights& w = weights_.layers[layer];
   const MlaShape shape = mla_shape(config_);
   const size_t lora = shape.kv_lora_rank, latent = shape.latent_dim();

@@ -72,7 +72,7 @@ class Forward {
  private:
   void embed(std::span<const SequenceInput> batch);
   void attention(size_t layer, std::span<const SequenceInput> batch);
-  void write_cache(size_t layer, std::span<const SequenceInput> batch);
+  void write_cache(size_t layer);
   void mlp(size_t layer, ForwardObserver* observer);
   void norm_rows(const float* x, const std::vector<float>& weight, float eps, float* y);
 

@@ -39,10 +39,4 @@ void* KvCache::row(size_t layer, size_t position) {
   return buffer + row_idx * row_bytes_;
 }
 
-size_t KvCache::bytes_per_token(const ModelConfig& config, DType dtype) {
-  return static_cast<size_t>(config.num_hidden_layers *
-                             (config.kv_lora_rank + config.qk_rope_head_dim)) *
-         dtype_bytes(dtype);
-}
-
 }  // namespace axk1

@@ -37,8 +37,6 @@ class KvCache {
   // The blocks of a layer: [capacity / kLatentBlockTokens], each [kLatentBlockTokens, latent_dim].
   const void* const* blocks(size_t layer) const { return blocks_[layer].data(); }
 
-  static size_t bytes_per_token(const ModelConfig& config, DType dtype);
-
  private:
   size_t num_layers_;
   size_t row_bytes_;
