@@ -44,6 +44,8 @@ struct KernelTable {
   // What --kernels= takes. The table of an extension bears the name of its instruction set.
   const char* name;
   uint32_t needs;  // CpuFeature bits, all of which the machine must have
+  // Never chosen by itself, only by name: for kernels that no machine has run yet.
+  bool by_name_only = false;
 
   // y = x wᵀ with f32 accumulation, indexed by MatmulTypes. Checkpoint weights are [out, in], so
   // this is the product of every projection.

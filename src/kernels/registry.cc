@@ -44,7 +44,7 @@ void fill_holes(KernelTable& table, const KernelTable& next) {
 auto find_table(std::string_view name, uint32_t features) {
   const bool any = name.empty() || name == "auto";
   const auto found = std::ranges::find_if(kKernelTables, [&](const KernelTable* table) {
-    return (any || table->name == name) && runs(*table, features);
+    return (any ? !table->by_name_only : table->name == name) && runs(*table, features);
   });
   if (found != kKernelTables.end()) return found;
 

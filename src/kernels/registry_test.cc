@@ -67,8 +67,10 @@ TEST(Registry, TablesHaveAllOrNoneOfTheKernelsAlongARow) {
 
 TEST(Registry, AutoIsTheBestAvailable) {
   for (uint32_t features = 0; features < 64; ++features) {
-    EXPECT_EQ(select_kernels("", features).name, available_kernel_names(features).front());
-    EXPECT_EQ(select_kernels("auto", features).name, available_kernel_names(features).front());
+    std::vector<std::string_view> names = available_kernel_names(features);
+    std::erase(names, "amx");  // by name only
+    EXPECT_EQ(select_kernels("", features).name, names.front());
+    EXPECT_EQ(select_kernels("auto", features).name, names.front());
   }
 }
 

@@ -4,8 +4,8 @@
 // half behind the softmax, so that it works on the latents alone: best for few query rows.
 // `expanded` makes keys and values of each block of the cache and attends to those: best for many.
 // Both run an online softmax over blocks of kLatentBlockTokens positions, so memory does not grow
-// with the square of the context, and blocks start at multiples of that, so a row's result does not
-// depend on how its prompt was cut into chunks.
+// with the square of the context, and blocks start at multiples of that, so with one form a row's
+// result does not depend on how its prompt was cut into chunks.
 #pragma once
 
 #include <span>

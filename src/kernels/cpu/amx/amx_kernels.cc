@@ -26,6 +26,7 @@ extern constinit const KernelTable kAmxKernels;
 constinit const KernelTable kAmxKernels = {
     .name = "amx",
     .needs = kCpuAvx2 | kCpuAvx512 | kCpuAmxBf16,
+    .by_name_only = true,  // tested on a model of the tile unit, not yet on the unit
     .matmul_nt = {nullptr, nullptr, nullptr, matmul_nt},
     .matmul_nn = {},
     .rms_norm = nullptr,
