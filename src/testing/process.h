@@ -124,10 +124,6 @@ class Terminal {
     }
   }
 
-  void send_signal(int number) {
-    if (pid_ > 0) kill(pid_, number);  // -1 would be everybody
-  }
-
   // Waits until `text` has been shown after what earlier calls waited for. False on the end of the
   // output and after `seconds`.
   bool wait_to_show(std::string_view text, double seconds = 60) {
