@@ -117,7 +117,10 @@ GenerateResult generate(Session& session, std::span<const TokenId> prompt,
     result.finish_reason = FinishReason::kCancelled;
     return result;
   }
-  session.reserve(prompt.size() + most);
+  // Steps take more cache memory when an answer outgrows this; a whole context of a large model
+  // would be gigabytes that most answers never touch.
+  constexpr size_t kReservedTokens = 1024;
+  session.reserve(prompt.size() + std::min(most, kReservedTokens));
   result.ids.reserve(most);
 
   std::optional<AnswerText> text;
