@@ -13,15 +13,16 @@ namespace {
 std::atomic<size_t> num_allocations{0};
 }
 
-void* operator new(size_t size) {
+// Not inlined: g++ would see malloc and delete, or new and free, meet and warn of a mismatch.
+[[gnu::noinline]] void* operator new(size_t size) {
   ++num_allocations;
   if (void* memory = std::malloc(size ? size : 1)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept {
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, size_t) noexcept {
   std::free(memory);
 }
 
