@@ -157,7 +157,7 @@ void Forward::embed(std::span<const SequenceInput> batch) {
         case DType::kF16:
           ctx_.kernels.f16_to_f32(static_cast<const uint16_t*>(row.data), h, hidden);
           break;
-        case DType::kI32:
+        default:
           AXK1_CHECK(false);
       }
       const size_t position = sequence.cache->length() + i;

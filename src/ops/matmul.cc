@@ -49,7 +49,7 @@ MatmulTypes matmul_types(DType x, DType w) {
       return MatmulTypes::kF32BF16;
     case DType::kF16:
       return MatmulTypes::kF32F16;
-    case DType::kI32:
+    default:
       break;
   }
   AXK1_CHECK(false);
