@@ -40,6 +40,23 @@ using MatmulKernel = void (*)(const MatmulArgs&);
 enum class MatmulTypes : uint8_t { kF32F32, kF32BF16, kF32F16, kBF16BF16 };
 inline constexpr size_t kNumMatmulTypes = 4;
 
+// y = x wᵀ for quantised w, on integers within a block of columns (tensor/packed.h):
+//   y[i, j] = the sum over blocks, in their order, of fma(float(I), d_x[i] * d_w[j], sum so far)
+// where I is the exact product of the block's integers, below 2^23. So every table gives the same
+// bits. Against the product with x not rounded it is off by at most
+//   sum over blocks of d_x / 2 * sum|w|   plus f32 rounding, 2 (blocks + 1) 2^-24 sum|x w|.
+struct QuantMatmulArgs {
+  const void* x;    // [m] rows as quantize_row writes them
+  size_t x_stride;  // bytes
+  const void* w;    // [n, k], from the first row of a panel
+  float* y;         // [m, n]
+  size_t y_stride;  // elements
+  size_t m, n, k;
+};
+using QuantMatmulKernel = void (*)(const QuantMatmulArgs&);
+enum class QuantType : uint8_t { kQ8, kQ4, kQ3 };
+inline constexpr size_t kNumQuantTypes = 3;
+
 struct KernelTable {
   // What --kernels= takes. The table of an extension bears the name of its instruction set.
   const char* name;
@@ -54,6 +71,13 @@ struct KernelTable {
   // y += x w, x f32; the k products are added one row of w after the other. Indexed by
   // MatmulTypes; kBF16BF16 is null in every table.
   MatmulKernel matmul_nn[kNumMatmulTypes];
+
+  // Indexed by QuantType.
+  QuantMatmulKernel matmul_q[kNumQuantTypes];
+
+  // Rounds x [n] to 8 bits, activation_row_bytes(n) at y, 64-byte aligned: q = round(x * (127 /
+  // m)), ties to even, with m = max|x| of the block.
+  void (*quantize_row)(const float* x, void* y, size_t n);
 
   // y = x / sqrt(mean(x²) + eps) * weight, all [n]. y may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, float* y, size_t n);

@@ -29,6 +29,8 @@ void fill_holes(KernelTable& table, const KernelTable& next) {
     fill(table.matmul_nt[i], next.matmul_nt[i]);
     fill(table.matmul_nn[i], next.matmul_nn[i]);
   }
+  for (size_t i = 0; i < kNumQuantTypes; ++i) fill(table.matmul_q[i], next.matmul_q[i]);
+  fill(table.quantize_row, next.quantize_row);
   fill(table.rms_norm, next.rms_norm);
   fill(table.silu_mul, next.silu_mul);
   fill(table.softmax_block, next.softmax_block);

@@ -31,22 +31,28 @@ int quantized_value(DType dtype, const uint8_t* block, size_t groups, size_t g, 
 
 }  // namespace
 
-void dequantize_row(DType dtype, const void* matrix, size_t cols, size_t row, float* y) {
+float quantized_block(DType dtype, const void* matrix, size_t cols, size_t row, size_t block,
+                      int8_t* integers) {
   const auto* panel =
       static_cast<const uint8_t*>(matrix) + row / kPanelRows * panel_bytes(dtype, cols);
-  const uint8_t* block = panel + panel_header_bytes(cols);
-  const size_t r = row % kPanelRows;
-  for (size_t b = 0; b < num_blocks(cols); ++b) {
-    uint16_t d_bits;
-    std::memcpy(&d_bits, panel + (b * kPanelRows + r) * sizeof d_bits, sizeof d_bits);
-    const float d = bf16_to_f32(d_bits);
-    const size_t groups = num_groups(cols, b);
-    for (size_t c = b * kBlockCols; c < std::min(cols, (b + 1) * kBlockCols); ++c) {
-      const size_t in_block = c - b * kBlockCols;
-      y[c] = d * static_cast<float>(quantized_value(dtype, block, groups, in_block / kGroupCols, r,
-                                                    in_block % kGroupCols));
-    }
-    block += groups * group_bytes(dtype);
+  const size_t r = row % kPanelRows, groups = num_groups(cols, block);
+  const uint8_t* data =
+      panel + panel_header_bytes(cols) + block * (kBlockCols / kGroupCols) * group_bytes(dtype);
+  for (size_t c = 0; c < groups * kGroupCols; ++c) {
+    integers[c] = static_cast<int8_t>(
+        quantized_value(dtype, data, groups, c / kGroupCols, r, c % kGroupCols));
+  }
+  uint16_t d;
+  std::memcpy(&d, panel + (block * kPanelRows + r) * sizeof d, sizeof d);
+  return bf16_to_f32(d);
+}
+
+void dequantize_row(DType dtype, const void* matrix, size_t cols, size_t row, float* y) {
+  int8_t integers[kBlockCols];
+  for (size_t first = 0; first < cols; first += kBlockCols) {
+    const float d = quantized_block(dtype, matrix, cols, row, first / kBlockCols, integers);
+    const size_t count = std::min(kBlockCols, cols - first);
+    for (size_t c = 0; c < count; ++c) y[first + c] = d * static_cast<float>(integers[c]);
   }
 }
 

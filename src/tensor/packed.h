@@ -11,7 +11,7 @@
 //
 // The value of a weight is an integer of 8 bits times its block's d:
 //
-//   kQ8   d * (u - 128)              u is the byte stored; 8.0625 bits a weight
+//   kQ8   d * (u - 128)              u is the byte stored, 1 to 255; 8.0625 bits a weight
 //   kQ4   d * s * kQ4Values[code]    s of 16 columns, 4 bits; code 4 bits; 4.3125 bits a weight
 //   kQ3   d * s * kQ3Values[code]    s of 32 columns, 4 bits; code 3 bits; 3.1875 bits a weight
 //
@@ -80,6 +80,26 @@ constexpr size_t matrix_bytes(DType dtype, size_t rows, size_t cols) {
   return is_quantized(dtype) ? ceil_div(rows, kPanelRows) * panel_bytes(dtype, cols)
                              : rows * cols * dtype_bytes(dtype);
 }
+
+// Activations that multiply quantised weights: a row of f32 as 8-bit integers, block by block.
+//
+//   int8   q [cols, rounded up to 32, then to 64 bytes]   zero beyond cols
+//   f32    d [blocks]    x is about d * q, within d / 2; d = max|x| / 127
+//   int32  bias8 [blocks]            -128 * the sum of the block's q
+//   int32  bias4 [cols / 16]         -kValueOffset * the sum of 16 q
+//
+// The biases take back what unsigned weights add to a product of integers.
+constexpr size_t activation_scales_at(size_t cols) {
+  return round_up(cols, 64);
+}
+constexpr size_t activation_row_bytes(size_t cols) {
+  return round_up(
+      activation_scales_at(cols) + 8 * num_blocks(cols) + 8 * ceil_div(cols, kGroupCols), 64);
+}
+
+// The integers of one block of one row, [columns of the block, padding included], and its d.
+float quantized_block(DType dtype, const void* matrix, size_t cols, size_t row, size_t block,
+                      int8_t* integers);
 
 // y [cols] = the values of one row of a quantised matrix. Plain and slow; the meaning of the
 // format. Any bytes give some values, never a read out of bounds.

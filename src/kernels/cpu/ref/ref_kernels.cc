@@ -1,10 +1,12 @@
 // Plain C++: the definition that every other table is tested against. Sums in double.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "kernels/kernel_table.h"
+#include "tensor/packed.h"
 
 namespace axk1 {
 namespace {
@@ -48,6 +50,47 @@ void matmul_nn(const MatmulArgs& a) {
         sum += double{x[i * a.x_stride + p]} * W::load(w[p * a.w_stride + j]);
       }
       a.y[i * a.y_stride + j] = static_cast<float>(sum);
+    }
+  }
+}
+
+void quantize_row(const float* x, void* y, size_t n) {
+  auto* q = static_cast<int8_t*>(y);
+  auto* d = reinterpret_cast<float*>(q + activation_scales_at(n));
+  auto* bias8 = reinterpret_cast<int32_t*>(d + num_blocks(n));
+  int32_t* bias4 = bias8 + num_blocks(n);
+  std::memset(y, 0, activation_row_bytes(n));
+  for (size_t b = 0; b < num_blocks(n); ++b) {
+    const size_t end = std::min(n, (b + 1) * kBlockCols);
+    float largest = 0;
+    for (size_t c = b * kBlockCols; c < end; ++c) largest = std::max(largest, std::fabs(x[c]));
+    d[b] = largest / 127;
+    const float inverse = largest > 0 ? 127 / largest : 0;
+    for (size_t c = b * kBlockCols; c < end; ++c) {
+      q[c] = static_cast<int8_t>(std::nearbyint(x[c] * inverse));
+      bias8[b] -= 128 * q[c];
+      bias4[c / 16] -= kValueOffset * q[c];
+    }
+  }
+}
+
+template <DType kType>
+void matmul_q(const QuantMatmulArgs& a) {
+  int8_t w[kBlockCols];
+  for (size_t i = 0; i < a.m; ++i) {
+    const auto* q = static_cast<const int8_t*>(a.x) + i * a.x_stride;
+    const auto* d = reinterpret_cast<const float*>(q + activation_scales_at(a.k));
+    for (size_t j = 0; j < a.n; ++j) {
+      float sum = 0;
+      for (size_t b = 0; b < num_blocks(a.k); ++b) {
+        const float d_w = quantized_block(kType, a.w, a.k, j, b, w);
+        int product = 0;
+        for (size_t c = 0; c < num_groups(a.k, b) * kGroupCols; ++c) {
+          product += w[c] * q[b * kBlockCols + c];
+        }
+        sum = std::fma(static_cast<float>(product), d[b] * d_w, sum);
+      }
+      a.y[i * a.y_stride + j] = sum;
     }
   }
 }
@@ -124,6 +167,8 @@ constinit const KernelTable kRefKernels = {
     .matmul_nt = {matmul_nt<F32, F32>, matmul_nt<F32, BF16>, matmul_nt<F32, F16>,
                   matmul_nt<BF16, BF16>},
     .matmul_nn = {matmul_nn<F32>, matmul_nn<BF16>, matmul_nn<F16>, nullptr},
+    .matmul_q = {matmul_q<DType::kQ8>, matmul_q<DType::kQ4>, matmul_q<DType::kQ3>},
+    .quantize_row = quantize_row,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .softmax_block = softmax_block,
