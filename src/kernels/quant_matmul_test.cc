@@ -103,10 +103,12 @@ TEST_P(QuantMatmul, RoundsActivationsLikeRef) {
   std::mt19937 rng(3);
   for (size_t n :
        {1u, 7u, 15u, 16u, 17u, 31u, 32u, 33u, 64u, 255u, 256u, 257u, 300u, 1536u, 7168u}) {
-    for (int kind = 0; kind < 4; ++kind) {
+    for (int kind = 0; kind < 6; ++kind) {
       std::vector<float> x = testing::random_row(rng, n, -3, 3);
       if (kind == 1) std::fill(x.begin(), x.end(), 0.0f);
       if (kind == 2) x[n / 2] = 1e4f;
+      if (kind == 4) x[n / 3] = testing::kInf;
+      if (kind == 5) x[n - 1] = kNan;
       if (kind == 3) {
         for (float& v : x) v = std::nearbyint(v * 40) / 2;  // ties
         x[0] = 127;

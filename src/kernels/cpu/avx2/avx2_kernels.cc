@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
+#include "tensor/packed.h"
 
 namespace axk1 {
 namespace {
@@ -22,6 +23,11 @@ constexpr size_t kNnRows = 4, kNnVecs = 2, kNnVecs4 = 2, kNnVecs2 = 4;
 #include "kernels/cpu/simd/matmul_nn.inl"
 #include "kernels/cpu/simd/matmul_nt.inl"
 
+#include "kernels/cpu/simd/panel.inl"
+// Needs the above.
+#include "kernels/cpu/avx2/quant.inl"
+#include "kernels/cpu/simd/quantize_row.inl"
+
 }  // namespace
 
 extern constinit const KernelTable kAvx2Kernels;
@@ -31,6 +37,8 @@ constinit const KernelTable kAvx2Kernels = {
     .matmul_nt = {matmul_nt<FmaDot<F32, F32>>, matmul_nt<FmaDot<F32, BF16>>,
                   matmul_nt<FmaDot<F32, F16>>, matmul_nt<FmaDot<BF16, BF16>>},
     .matmul_nn = {matmul_nn<F32>, matmul_nn<BF16>, matmul_nn<F16>, nullptr},
+    .matmul_q = {matmul_q<Q8>, matmul_q<Q4>, matmul_q<Q3>},
+    .quantize_row = quantize_row,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .softmax_block = softmax_block,

@@ -70,6 +70,9 @@ inline Vec times_power_of_two(Vec x, Vec n) {
   };
   return mul(mul(x, power(half)), power(_mm256_sub_epi32(whole, half)));
 }
+inline Vec abs(Vec x) {
+  return _mm256_andnot_ps(broadcast(-0.0f), x);
+}
 inline Vec negative_abs(Vec x) {
   return _mm256_or_ps(x, broadcast(-0.0f));
 }
@@ -155,4 +158,16 @@ inline void store_bf16(uint16_t* p, Vec v, size_t count) {
   uint16_t all[kLanes];
   store_bf16(all, v);
   __builtin_memcpy(p, all, count * sizeof(uint16_t));
+}
+
+// For simd/quantize_row.inl.
+inline int32_t round16(const float* x, float factor, int8_t* q) {
+  const __m256i a = _mm256_cvtps_epi32(mul(load(x), broadcast(factor)));
+  const __m256i b = _mm256_cvtps_epi32(mul(load(x + 8), broadcast(factor)));
+  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
+  const __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm_packs_epi16(low, high));
+  const __m128i pairs = _mm_madd_epi16(_mm_add_epi16(low, high), _mm_set1_epi16(1));
+  const __m128i two = _mm_add_epi32(pairs, _mm_unpackhi_epi64(pairs, pairs));
+  return _mm_cvtsi128_si32(two) + _mm_extract_epi32(two, 1);
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
+#include "tensor/packed.h"
 
 namespace axk1 {
 namespace {
@@ -23,6 +24,10 @@ constexpr size_t kNnRows = 8, kNnVecs = 2, kNnVecs4 = 4, kNnVecs2 = 8;
 #include "kernels/cpu/simd/matmul_nn.inl"
 #include "kernels/cpu/simd/matmul_nt.inl"
 
+#include "kernels/cpu/simd/panel.inl"
+// Needs the above.
+#include "kernels/cpu/simd/quantize_row.inl"
+
 }  // namespace
 
 extern constinit const KernelTable kAvx512Kernels;
@@ -32,6 +37,7 @@ constinit const KernelTable kAvx512Kernels = {
     .matmul_nt = {matmul_nt<FmaDot<F32, F32>>, matmul_nt<FmaDot<F32, BF16>>,
                   matmul_nt<FmaDot<F32, F16>>, matmul_nt<FmaDot<BF16, BF16>>},
     .matmul_nn = {matmul_nn<F32>, matmul_nn<BF16>, matmul_nn<F16>, nullptr},
+    .quantize_row = quantize_row,
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .softmax_block = softmax_block,

@@ -60,6 +60,9 @@ inline Vec round(Vec x) {
 inline Vec times_power_of_two(Vec x, Vec n) {
   return _mm512_scalef_ps(x, n);
 }
+inline Vec abs(Vec x) {
+  return _mm512_abs_ps(x);
+}
 inline Vec negative_abs(Vec x) {
   return _mm512_or_ps(x, broadcast(-0.0f));
 }
@@ -157,4 +160,11 @@ inline void store_bf16(uint16_t* p, Vec v) {
 }
 inline void store_bf16(uint16_t* p, Vec v, size_t count) {
   _mm256_mask_storeu_epi16(p, first_lanes(count), to_bf16(v));
+}
+
+// For simd/quantize_row.inl.
+inline int32_t round16(const float* x, float factor, int8_t* q) {
+  const __m512i rounded = _mm512_cvtps_epi32(mul(load(x), broadcast(factor)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtsepi32_epi8(rounded));
+  return _mm512_reduce_add_epi32(rounded);
 }

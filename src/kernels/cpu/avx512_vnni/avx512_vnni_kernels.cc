@@ -109,13 +109,12 @@ constexpr size_t kAheadBytes = 4096;
 // product with activations is within 16 * 127 * 10, so that its low 16 bits hold it, and vpdpwssd
 // multiplies it by s and adds it up in one instruction.
 template <class Type, size_t kRows>
-void few_rows(const QuantMatmulArgs& a, size_t first_row) {
-  const Panels<Type> w(a);
-  Activations x[kRows];
+void few_rows(const QuantMatmulArgs& a, const Panels<Type>& w, size_t first_row, size_t j) {
+  {
+    Activations x[kRows];
 #pragma GCC unroll 8
-  for (size_t i = 0; i < kRows; ++i) x[i] = activations(a, first_row + i);
-  float* y = a.y + first_row * a.y_stride;
-  for (size_t j = 0; j < a.n; j += kPanel) {
+    for (size_t i = 0; i < kRows; ++i) x[i] = activations(a, first_row + i);
+    float* y = a.y + first_row * a.y_stride;
     const uint8_t* header = w.panel(j / kPanel);
     const uint8_t* at = header + w.header_bytes;
     __m512 acc[kRows];
@@ -175,11 +174,12 @@ void few_rows(const QuantMatmulArgs& a, size_t first_row) {
 }
 
 template <class Type, size_t kRows>
-void few_rows_of(size_t rows, const QuantMatmulArgs& a, size_t first_row) {
+void few_rows_of(size_t rows, const QuantMatmulArgs& a, const Panels<Type>& w, size_t first_row,
+                 size_t j) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return few_rows_of<Type, kRows - 1>(rows, a, first_row);
+    if (rows < kRows) return few_rows_of<Type, kRows - 1>(rows, a, w, first_row, j);
   }
-  few_rows<Type, kRows>(a, first_row);
+  few_rows<Type, kRows>(a, w, first_row, j);
 }
 
 // A block of a panel as quads of unsigned bytes, weight + 128.
@@ -187,6 +187,10 @@ template <class Type>
 void expand(const uint8_t* at, size_t groups, uint8_t* out) {
   const uint8_t* codes = at + groups * Type::kScaleBytes;
   for (size_t g = 0; g < groups; ++g, codes += Type::kCodeBytes) {
+#pragma GCC unroll 8
+    for (size_t line = 0; line < Type::kCodeBytes; line += 64) {
+      __builtin_prefetch(codes + kAheadBytes + line);
+    }
     __m512i quads[kQuads];
     Type::unpack(codes, quads);
     __m512i s[2];
@@ -215,77 +219,130 @@ void expand(const uint8_t* at, size_t groups, uint8_t* out) {
 constexpr size_t kTileRows = 12;  // of x, by two panels: 24 sums
 constexpr size_t kMaxRows = 384;  // of x at once: their sums stay in L2
 constexpr size_t kBlockBytes = kBlock * kPanel;
+constexpr size_t kChunkBlocks = 32;  // 256 KiB of two panels
 
-// sums [kRows][2][16] += rows of x times a block of two panels of expanded weights.
+// What a tile works on.
+struct TileArgs {
+  const int8_t* x;  // first row, first column of the block
+  size_t x_stride;  // bytes
+  const int32_t* bias8;
+  const float* d_x;
+  const uint8_t* w[2];  // a block of two panels, expanded
+  size_t quads;
+  __m512 d_w[2];
+  float* sums;  // [rows][2][16]
+};
+
+// sum += w x. In place: from the intrinsic, g++ 12 makes copies of the sums in each round of a loop
+// that has as many of them as tile_rows, and spills them.
+[[gnu::always_inline]] inline void add_product(__m512i& sum, __m512i w, __m512i x) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(x));
+}
+
+// The sums of one row of x and two panels, and those of the rows after it: as members, not as an
+// array, g++ keeps all of them in registers.
 template <size_t kRows>
-void tile(const int8_t* x, size_t x_stride, const int32_t* bias8, const float* d_x,
-          size_t x_stride_words, const uint8_t* w, size_t quads, __m512 d_w0, __m512 d_w1,
-          float* sums) {
-  __m512i acc[kRows][2];
-#pragma GCC unroll 12
-  for (size_t i = 0; i < kRows; ++i) {
-    acc[i][0] = acc[i][1] = _mm512_set1_epi32(bias8[i * x_stride_words]);
+struct TileSums {
+  __m512i sum0, sum1;
+  TileSums<kRows - 1> rest;
+
+  [[gnu::always_inline]] void start(const int32_t* bias8, size_t stride) {
+    sum0 = sum1 = _mm512_set1_epi32(*bias8);
+    rest.start(bias8 + stride, stride);
   }
-  for (size_t q = 0; q < quads; ++q) {
-    const __m512i w0 = load(w + q * 64), w1 = load(w + kBlockBytes + q * 64);
-#pragma GCC unroll 12
-    for (size_t i = 0; i < kRows; ++i) {
-      const __m512i xv = broadcast_quad(x + i * x_stride + 4 * q);
-      acc[i][0] = _mm512_dpbusd_epi32(acc[i][0], w0, xv);
-      acc[i][1] = _mm512_dpbusd_epi32(acc[i][1], w1, xv);
-    }
+  [[gnu::always_inline]] void add(__m512i w0, __m512i w1, const int8_t* x, size_t stride) {
+    const __m512i xv = broadcast_quad(x);
+    add_product(sum0, w0, xv);
+    add_product(sum1, w1, xv);
+    rest.add(w0, w1, x + stride, stride);
   }
-#pragma GCC unroll 12
-  for (size_t i = 0; i < kRows; ++i) {
-    float* sum = sums + i * 2 * kPanel;
-    const float d = d_x[i * x_stride_words];
-    _mm512_store_ps(sum, add_scaled(_mm512_load_ps(sum), acc[i][0], d_w0, d));
-    _mm512_store_ps(sum + kPanel, add_scaled(_mm512_load_ps(sum + kPanel), acc[i][1], d_w1, d));
+  [[gnu::always_inline]] void finish(const TileArgs& t, size_t row) const {
+    float* sums = t.sums + row * 2 * kPanel;
+    const float d_x = t.d_x[row * (t.x_stride / sizeof(float))];
+    _mm512_store_ps(sums, add_scaled(_mm512_load_ps(sums), sum0, t.d_w[0], d_x));
+    sums += kPanel;
+    _mm512_store_ps(sums, add_scaled(_mm512_load_ps(sums), sum1, t.d_w[1], d_x));
+    rest.finish(t, row + 1);
   }
+};
+template <>
+struct TileSums<0> {
+  void start(const int32_t*, size_t) {}
+  void add(__m512i, __m512i, const int8_t*, size_t) {}
+  void finish(const TileArgs&, size_t) const {}
+};
+
+// Rows of x times a block of two panels, added to t.sums.
+template <size_t kRows>
+void tile_rows(const TileArgs& t) {
+  TileSums<kRows> sums;
+  sums.start(t.bias8, t.x_stride / sizeof(int32_t));
+  const int8_t* x = t.x;
+  for (size_t at = 0; at < 64 * t.quads; at += 64, x += 4) {
+    sums.add(load(t.w[0] + at), load(t.w[1] + at), x, t.x_stride);
+  }
+  sums.finish(t, 0);
 }
 
-template <size_t kRows, class... Rest>
-void tile_of(size_t rows, const Rest&... rest) {
+template <size_t kRows>
+void tile(size_t rows, const TileArgs& t) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return tile_of<kRows - 1>(rows, rest...);
+    if (rows < kRows) return tile<kRows - 1>(rows, t);
   }
-  tile<kRows>(rest...);
+  tile_rows<kRows>(t);
 }
 
-// Many rows of x: each block of two panels is expanded once into L1 and used for all of them.
+// Many rows of x: two panels are expanded once, kChunkBlocks blocks of them at a time, and used
+// from L2 for tile after tile, whose rows of x run on along k.
 template <class Type>
 void many_rows(const QuantMatmulArgs& a) {
+  constexpr size_t kGroupBytes = Type::kScaleBytes + Type::kCodeBytes;
   const Panels<Type> w(a);
-  alignas(64) uint8_t expanded[2 * kBlockBytes];
+  alignas(64) uint8_t expanded[Type::kSubScales ? 2 * kChunkBlocks * kBlockBytes : 1];
   alignas(64) float sums[kMaxRows * 2 * kPanel];
   const size_t parts = (a.m + kMaxRows - 1) / kMaxRows;
   for (size_t part = 0; part < parts; ++part) {
     const size_t first = a.m * part / parts, rows = a.m * (part + 1) / parts - first;
     const size_t tiles = (rows + kTileRows - 1) / kTileRows;
     for (size_t j = 0; j < a.n; j += 2 * kPanel) {
-      const uint8_t* header[2] = {w.panel(j / kPanel), w.panel(j / kPanel)};
-      if (j + kPanel < a.n) header[1] += w.panel_bytes;
-      size_t offset = w.header_bytes;
+      // The last panel may be alone: it is computed twice, and stored once.
+      const uint8_t* panel[2] = {w.panel(j / kPanel), w.panel(j / kPanel)};
+      if (j + kPanel < a.n) panel[1] += w.panel_bytes;
       __builtin_memset(sums, 0, rows * 2 * kPanel * sizeof(float));
-      for (size_t b = 0; b < w.blocks; ++b) {
-        const size_t groups = w.block_groups(b);
-        const uint8_t* quads = expanded;
+      for (size_t chunk = 0; chunk < w.blocks; chunk += kChunkBlocks) {
+        const size_t end = w.blocks < chunk + kChunkBlocks ? w.blocks : chunk + kChunkBlocks;
+        const uint8_t* block[2];
+        size_t block_bytes;
         for (size_t p = 0; p < 2; ++p) {
+          const uint8_t* stored =
+              panel[p] + w.header_bytes + chunk * (kBlock / kGroup) * kGroupBytes;
           if constexpr (Type::kSubScales) {
-            expand<Type>(header[p] + offset, groups, expanded + p * kBlockBytes);
+            uint8_t* to = expanded + p * kChunkBlocks * kBlockBytes;
+            block[p] = to;
+            block_bytes = kBlockBytes;
+            for (size_t b = chunk; b < end; ++b, to += kBlockBytes) {
+              expand<Type>(stored, w.block_groups(b), to);
+              stored += w.block_groups(b) * kGroupBytes;
+            }
           } else {
-            __builtin_memcpy(expanded + p * kBlockBytes, header[p] + offset,
-                             groups * Type::kCodeBytes);
+            block[p] = stored;
+            block_bytes = kBlock / kGroup * kGroupBytes;
           }
         }
-        offset += groups * (Type::kScaleBytes + Type::kCodeBytes);
-        const __m512 d_w0 = scales(header[0], b), d_w1 = scales(header[1], b);
         for (size_t t = 0; t < tiles; ++t) {
           const size_t row = rows * t / tiles, count = rows * (t + 1) / tiles - row;
           const Activations x = activations(a, first + row);
-          tile_of<kTileRows>(count, x.q + b * kBlock, a.x_stride, x.bias8 + b, x.d + b,
-                             a.x_stride / 4, quads, groups * kQuads, d_w0, d_w1,
-                             sums + row * 2 * kPanel);
+          for (size_t b = chunk; b < end; ++b) {
+            const size_t at = (b - chunk) * block_bytes;
+            tile<kTileRows>(count, {x.q + b * kBlock,
+                                    a.x_stride,
+                                    x.bias8 + b,
+                                    x.d + b,
+                                    {block[0] + at, block[1] + at},
+                                    w.block_groups(b) * kQuads,
+                                    {scales(panel[0], b), scales(panel[1], b)},
+                                    sums + row * 2 * kPanel});
+          }
         }
       }
       for (size_t i = 0; i < rows; ++i) {
@@ -302,15 +359,18 @@ void many_rows(const QuantMatmulArgs& a) {
 
 constexpr size_t kFewRows = 8;
 // From here on the expansion of weights pays.
-constexpr size_t kManyRows = 16;
+constexpr size_t kManyRows = 30;
 
 template <class Type>
 void matmul_q(const QuantMatmulArgs& a) {
   if (a.m >= kManyRows) return many_rows<Type>(a);
+  const Panels<Type> w(a);
   const size_t passes = (a.m + kFewRows - 1) / kFewRows;
-  for (size_t pass = 0; pass < passes; ++pass) {
-    const size_t first = a.m * pass / passes;
-    few_rows_of<Type, kFewRows>(a.m * (pass + 1) / passes - first, a, first);
+  for (size_t j = 0; j < a.n; j += kPanel) {
+    for (size_t pass = 0; pass < passes; ++pass) {
+      const size_t first = a.m * pass / passes;
+      few_rows_of<Type, kFewRows>(a.m * (pass + 1) / passes - first, a, w, first, j);
+    }
   }
 }
 

@@ -62,8 +62,15 @@ void quantize_row(const float* x, void* y, size_t n) {
   std::memset(y, 0, activation_row_bytes(n));
   for (size_t b = 0; b < num_blocks(n); ++b) {
     const size_t end = std::min(n, (b + 1) * kBlockCols);
-    float largest = 0;
-    for (size_t c = b * kBlockCols; c < end; ++c) largest = std::max(largest, std::fabs(x[c]));
+    float largest = 0, nothing = 0;
+    for (size_t c = b * kBlockCols; c < end; ++c) {
+      largest = std::max(largest, std::fabs(x[c]));
+      nothing += x[c] * 0;
+    }
+    if (nothing != 0) {  // NaN: some x is not finite
+      d[b] = std::numeric_limits<float>::quiet_NaN();
+      continue;
+    }
     d[b] = largest / 127;
     const float inverse = largest > 0 ? 127 / largest : 0;
     for (size_t c = b * kBlockCols; c < end; ++c) {
