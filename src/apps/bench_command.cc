@@ -33,7 +33,10 @@ DType format_dtype(const std::string& format) {
   if (format == "bf16") return DType::kBF16;
   if (format == "f32") return DType::kF32;
   if (format == "f16") return DType::kF16;
-  fail(ErrorCode::kUsage, "--format ", format, ": expected bf16, f16 or f32");
+  if (format == "q8") return DType::kQ8;
+  if (format == "q4") return DType::kQ4;
+  if (format == "q3") return DType::kQ3;
+  fail(ErrorCode::kUsage, "--format ", format, ": expected bf16, f16, f32, q8, q4 or q3");
 }
 
 std::unique_ptr<Engine> make_engine(BenchArguments& a) {
@@ -61,7 +64,7 @@ std::unique_ptr<Engine> make_engine(BenchArguments& a) {
     config = load_model_config(a.shape);
   }
   const DType dtype = format_dtype(a.format);
-  const uint64_t bytes = count_parameters(config).total() * dtype_bytes(dtype);
+  const uint64_t bytes = matrix_bytes(dtype, count_parameters(config).total(), 1 << 13) >> 13;
   const uint64_t memory = machine_memory_bytes();
   if (memory && bytes > memory) {
     fail(ErrorCode::kOutOfMemory, "weights of this shape take ", human_bytes(bytes),
@@ -215,7 +218,8 @@ void add_bench_command(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--routed-experts", a->routed_experts,
                       "Routed experts of a layer of --shape axk1 (default 192), to save memory");
-  command->add_option("--format", a->format, "Type of synthetic weights: bf16, f16 or f32")
+  command
+      ->add_option("--format", a->format, "Type of synthetic weights: bf16, f16, f32, q8, q4 or q3")
       ->capture_default_str();
   command->add_option("--prefill-tokens", a->bench.prefill_tokens, "Prompt lengths")
       ->delimiter(',')

@@ -26,7 +26,7 @@ double elements(const MatrixView& m) {
   return static_cast<double>(m.rows) * static_cast<double>(m.cols);
 }
 double bytes_of(const MatrixView& m) {
-  return elements(m) * static_cast<double>(dtype_bytes(m.dtype));
+  return static_cast<double>(matrix_bytes(m.dtype, m.rows, m.cols));
 }
 double elements(const ExpertWeights& e) {
   return elements(e.gate) + elements(e.up) + elements(e.down);

@@ -57,7 +57,7 @@ Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const K
       inv_freq_(config.rope_inv_freq()),
       mla_(mla_shape(config), static_cast<float>(config.softmax_scale()), dtype_,
            options.max_batch_tokens, pool.num_threads()),
-      moe_(moe_shape(config), dtype_, options.max_batch_tokens) {
+      moe_(moe_shape(config), dtype_, weights.any_quantized(), options.max_batch_tokens) {
   const size_t tokens = options.max_batch_tokens;
   const size_t hidden = static_cast<size_t>(config.hidden_size);
   const MlaShape shape = mla_shape(config);
@@ -65,6 +65,11 @@ Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const K
   hidden_ = f32(hidden);
   x_ = f32(hidden);
   if (dtype_ == DType::kBF16) x16_ = Buffer(tokens * hidden * sizeof(uint16_t));
+  if (weights.any_quantized()) {
+    const size_t widest = std::max(
+        {hidden, static_cast<size_t>(config.q_lora_rank), shape.num_heads * shape.v_head_dim});
+    xq_ = Buffer(tokens * activation_row_bytes(widest));
+  }
   cos_ = f32(inv_freq_.size());
   sin_ = f32(inv_freq_.size());
   q_a_ = f32(static_cast<size_t>(config.q_lora_rank));
@@ -79,6 +84,7 @@ Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const K
   }
   cache_of_.reserve(tokens);
   position_of_.reserve(tokens);
+  token_of_.reserve(tokens);
   logit_rows_.reserve(tokens);
   mla_rows_.reserve(tokens);
 }
@@ -91,6 +97,24 @@ void Forward::norm_rows(const float* x, const std::vector<float>& weight, float 
       ctx_.kernels.rms_norm(x + t * n, weight.data(), eps, y + t * n, n);
     }
   });
+}
+
+// x [tokens, cols] for the products with `used`, rounded for the quantised ones of them. The
+// rounded form lasts until the next call.
+ActivationView Forward::activations(const Buffer& x, size_t cols,
+                                    std::span<const MatrixView* const> used) {
+  ActivationView view{.plain = x.data(), .dtype = DType::kF32, .cols = cols};
+  const bool quantized = std::any_of(used.begin(), used.end(),
+                                     [](const MatrixView* w) { return is_quantized(w->dtype); });
+  if (!quantized) return view;
+  const size_t row_bytes = activation_row_bytes(cols);
+  ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      ctx_.kernels.quantize_row(x.as<float>() + t * cols, xq_.as<char>() + t * row_bytes, cols);
+    }
+  });
+  view.quantized = xq_.data();
+  return view;
 }
 
 void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observer) {
@@ -127,6 +151,27 @@ void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observe
   for (const SequenceInput& sequence : batch) sequence.cache->advance(sequence.tokens.size());
 }
 
+namespace {
+
+// y [cols] = one row of an embedding table.
+void embedding_row(const KernelTable& kernels, const MatrixView& table, size_t row, float* y) {
+  if (is_quantized(table.dtype)) return dequantize_row(table.dtype, table.data, table.cols, row, y);
+  const void* data = table.slice_rows(row, 1).data;
+  switch (table.dtype) {
+    case DType::kF32:
+      std::memcpy(y, data, table.cols * sizeof(float));
+      return;
+    case DType::kBF16:
+      return kernels.bf16_to_f32(static_cast<const uint16_t*>(data), y, table.cols);
+    case DType::kF16:
+      return kernels.f16_to_f32(static_cast<const uint16_t*>(data), y, table.cols);
+    default:
+      AXK1_CHECK(false);
+  }
+}
+
+}  // namespace
+
 // h = embedding of every token; positions, rotary angles, and which rows will want logits.
 void Forward::embed(std::span<const SequenceInput> batch) {
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
@@ -135,6 +180,7 @@ void Forward::embed(std::span<const SequenceInput> batch) {
   const size_t half = inv_freq_.size();
   cache_of_.clear();
   position_of_.clear();
+  token_of_.clear();
   logit_rows_.clear();
   num_tokens_ = 0;
   for (const SequenceInput& sequence : batch) {
@@ -143,28 +189,10 @@ void Forward::embed(std::span<const SequenceInput> batch) {
     AXK1_CHECK(sequence.cache->capacity() >= sequence.cache->length() + sequence.tokens.size());
     AXK1_CHECK(num_tokens_ + sequence.tokens.size() <= options_.max_batch_tokens);
     for (size_t i = 0; i < sequence.tokens.size(); ++i) {
-      const int32_t token = sequence.tokens[i];
-      AXK1_CHECK(token >= 0 && static_cast<size_t>(token) < table.rows);
-      float* h = hidden_.as<float>() + num_tokens_ * hidden;
-      const MatrixView row = table.slice_rows(static_cast<size_t>(token), 1);
-      switch (row.dtype) {
-        case DType::kF32:
-          std::memcpy(h, row.data, hidden * sizeof(float));
-          break;
-        case DType::kBF16:
-          ctx_.kernels.bf16_to_f32(static_cast<const uint16_t*>(row.data), h, hidden);
-          break;
-        case DType::kF16:
-          ctx_.kernels.f16_to_f32(static_cast<const uint16_t*>(row.data), h, hidden);
-          break;
-        default:
-          AXK1_CHECK(false);
-      }
-      const size_t position = sequence.cache->length() + i;
-      rope_angles(position, inv_freq_, scaling, cos_.as<float>() + num_tokens_ * half,
-                  sin_.as<float>() + num_tokens_ * half);
+      AXK1_CHECK(sequence.tokens[i] >= 0 && static_cast<size_t>(sequence.tokens[i]) < table.rows);
       cache_of_.push_back(sequence.cache);
-      position_of_.push_back(position);
+      position_of_.push_back(sequence.cache->length() + i);
+      token_of_.push_back(sequence.tokens[i]);
       if (sequence.all_logits || i + 1 == sequence.tokens.size()) {
         logit_rows_.push_back(static_cast<uint32_t>(num_tokens_));
       }
@@ -172,6 +200,14 @@ void Forward::embed(std::span<const SequenceInput> batch) {
     }
   }
   num_logit_rows_ = logit_rows_.size();
+  ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      embedding_row(ctx_.kernels, table, static_cast<size_t>(token_of_[t]),
+                    hidden_.as<float>() + t * hidden);
+      rope_angles(position_of_[t], inv_freq_, scaling, cos_.as<float>() + t * half,
+                  sin_.as<float>() + t * half);
+    }
+  });
 }
 
 // out = o_proj(attention(x)).
@@ -182,26 +218,21 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
   const size_t q_lora = static_cast<size_t>(config_.q_lora_rank);
   const float eps = static_cast<float>(config_.lora_norm_eps);
   const size_t q_width = shape.num_heads * shape.qk_head_dim();
-  const auto task = [&](const Buffer& x, size_t width, const MatrixView& weight, Buffer& y,
-                        size_t y_width) {
-    return MatmulTask{.x = x.data(),
-                      .x_dtype = DType::kF32,
-                      .x_stride = width,
-                      .w = weight,
-                      .y = y.as<float>(),
-                      .y_stride = y_width,
-                      .m = num_tokens_};
+  const auto task = [&](const ActivationView& x, const MatrixView& weight, Buffer& y) {
+    return matmul_task(x, weight, num_tokens_, y.as<float>(), weight.rows);
   };
 
   // Latents of keys and values, and queries (through their own latent when q_lora_rank is set).
-  const MatmulTask kv_a = task(x_, hidden, w.kv_a_proj_with_mqa, kv_a_, shape.latent_dim());
+  const ActivationView x =
+      activations(x_, hidden, std::array{&w.kv_a_proj_with_mqa, q_lora ? &w.q_a_proj : &w.q_proj});
+  const MatmulTask kv_a = task(x, w.kv_a_proj_with_mqa, kv_a_);
   if (q_lora) {
-    matmul(ctx_, std::array{kv_a, task(x_, hidden, w.q_a_proj, q_a_, q_lora)});
+    matmul(ctx_, std::array{kv_a, task(x, w.q_a_proj, q_a_)});
     norm_rows(q_a_.as<float>(), w.q_a_layernorm, eps, q_a_.as<float>());
     write_cache(layer);
-    matmul(ctx_, task(q_a_, q_lora, w.q_b_proj, q_, q_width));
+    matmul(ctx_, task(activations(q_a_, q_lora, std::array{&w.q_b_proj}), w.q_b_proj, q_));
   } else {
-    matmul(ctx_, std::array{kv_a, task(x_, hidden, w.q_proj, q_, q_width)});
+    matmul(ctx_, std::array{kv_a, task(x, w.q_proj, q_)});
     write_cache(layer);
   }
 
@@ -227,7 +258,7 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
   mla_.run(ctx_, mla_rows_, w.kv_b_proj, options_.mla_form);
 
   const size_t width = shape.num_heads * shape.v_head_dim;
-  matmul(ctx_, task(attn_, width, w.o_proj, out_, hidden));
+  matmul(ctx_, task(activations(attn_, width, std::array{&w.o_proj}), w.o_proj, out_));
 }
 
 // The cache row of every token: the normed latent and the rotated shared key.
@@ -258,7 +289,12 @@ void Forward::mlp(size_t layer, ForwardObserver* observer) {
   const LayerWeights& w = weights_.layers[layer];
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
   const bool bf16 = dtype_ == DType::kBF16;
-  Moe::Input input{.x = bf16 ? x16_.data() : x_.data(), .num_tokens = num_tokens_};
+  const ExpertWeights& routed = w.is_moe ? w.experts[0] : w.mlp;
+  const ExpertWeights& always = w.is_moe && w.shared_experts.gate ? w.shared_experts : routed;
+  Moe::Input input{
+      .x = activations(x_, hidden, std::array{&routed.gate, &routed.up, &always.gate, &always.up}),
+      .num_tokens = num_tokens_};
+  if (bf16) input.x.plain = x16_.data(), input.x.dtype = DType::kBF16;
   if (w.is_moe) {
     const size_t experts = router_shape_.num_experts, top_k = router_shape_.top_k;
     matmul(ctx_, MatmulTask{.x = x_.data(),
@@ -310,18 +346,19 @@ std::span<const float> Forward::logits(size_t first_row, size_t count) {
   if (logits_.size_bytes() < count * vocab * sizeof(float)) {
     logits_ = Buffer(count * vocab * sizeof(float));
   }
-  for (size_t i = 0; i < count; ++i) {
-    float* x = x_.as<float>() + i * hidden;
-    ctx_.kernels.rms_norm(hidden_.as<float>() + logit_rows_[first_row + i] * hidden,
-                          weights_.norm.data(), eps, x, hidden);
-  }
-  matmul(ctx_, MatmulTask{.x = x_.data(),
-                          .x_dtype = DType::kF32,
-                          .x_stride = hidden,
-                          .w = weights_.lm_head,
-                          .y = logits_.as<float>(),
-                          .y_stride = vocab,
-                          .m = count});
+  ActivationView x{.plain = x_.data(), .dtype = DType::kF32, .cols = hidden};
+  if (is_quantized(weights_.lm_head.dtype)) x.quantized = xq_.data();
+  ctx_.pool.parallel_for(count, 1, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      float* row = x_.as<float>() + i * hidden;
+      ctx_.kernels.rms_norm(hidden_.as<float>() + logit_rows_[first_row + i] * hidden,
+                            weights_.norm.data(), eps, row, hidden);
+      if (x.quantized) {
+        ctx_.kernels.quantize_row(row, xq_.as<char>() + i * activation_row_bytes(hidden), hidden);
+      }
+    }
+  });
+  matmul(ctx_, matmul_task(x, weights_.lm_head, count, logits_.as<float>(), vocab));
   return {logits_.as<float>(), count * vocab};
 }
 

@@ -51,7 +51,8 @@ struct ForwardOptions {
 // Compute type f32 rounds nothing but sums. With bf16, the MLPs (dense, shared and routed: four
 // fifths of A.X K1's arithmetic) multiply activations rounded to bf16, and the cache holds bf16;
 // attention, router, head, norms and the residual stream stay in f32. So bf16 is closer to f32 than
-// the official implementation's bf16 is, where every activation is rounded.
+// the official implementation's bf16 is, where every activation is rounded. Quantised weights
+// multiply activations rounded to 8 bits wherever they stand (kernels/kernel_table.h).
 class Forward {
  public:
   Forward(const ModelConfig& config, const ModelWeights& weights, const KernelTable& kernels,
@@ -75,6 +76,7 @@ class Forward {
   void write_cache(size_t layer);
   void mlp(size_t layer, ForwardObserver* observer);
   void norm_rows(const float* x, const std::vector<float>& weight, float eps, float* y);
+  ActivationView activations(const Buffer& x, size_t cols, std::span<const MatrixView* const> used);
 
   const ModelConfig& config_;
   const ModelWeights& weights_;
@@ -91,9 +93,11 @@ class Forward {
   std::vector<MlaRows> mla_rows_;
   std::vector<KvCache*> cache_of_;       // [tokens]
   std::vector<size_t> position_of_;      // [tokens]
+  std::vector<int32_t> token_of_;        // [tokens]
   std::vector<uint32_t> logit_rows_;     // [logit rows] token index
   Buffer hidden_;                        // [tokens, hidden] the residual stream
   Buffer x_, x16_;                       // [tokens, hidden] normed, and rounded to bf16
+  Buffer xq_;                            // [tokens, widest input] rounded for quantised weights
   Buffer cos_, sin_;                     // [tokens, rope / 2]
   Buffer q_a_;                           // [tokens, q_lora_rank]
   Buffer kv_a_;                          // [tokens, kv_lora_rank + rope]

@@ -344,6 +344,19 @@ void account_for_the_rest(const ModelConfig& config, TensorTable& table,
 
 }  // namespace
 
+bool ModelWeights::any_quantized() const {
+  const auto in = [](const ExpertWeights& w) {
+    return is_quantized(w.gate.dtype) || is_quantized(w.up.dtype) || is_quantized(w.down.dtype);
+  };
+  return is_quantized(embed_tokens.dtype) || is_quantized(lm_head.dtype) ||
+         std::any_of(layers.begin(), layers.end(), [&](const LayerWeights& w) {
+           return is_quantized(w.q_proj.dtype) || is_quantized(w.q_a_proj.dtype) ||
+                  is_quantized(w.q_b_proj.dtype) || is_quantized(w.kv_a_proj_with_mqa.dtype) ||
+                  is_quantized(w.o_proj.dtype) || in(w.mlp) || in(w.shared_experts) ||
+                  (!w.experts.empty() && in(w.experts[0]));
+         });
+}
+
 ModelWeights load_weights(const std::string& dir, const ModelConfig& config,
                           const LoadOptions& options) {
   if (options.dtype == DType::kF16) {

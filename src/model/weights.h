@@ -62,6 +62,10 @@ struct ModelWeights {
   std::vector<LayerWeights> layers;   // [num_hidden_layers]
   CheckpointSummary summary;
 
+  // Some matrix is of a quantised type. kv_b_proj and router never are: the absorbed form of
+  // attention reads the one by columns, and the other decides.
+  bool any_quantized() const;
+
   std::vector<SafetensorsFile> files;  // owners of mapped weights
   std::vector<Buffer> buffers;         // owners of converted and synthetic weights
 };
@@ -81,8 +85,9 @@ ModelWeights load_weights(const std::string& dir, const ModelConfig& config,
                           const LoadOptions& options = {});
 
 // Weights of any shape without files, for measuring: values of the size of a trained model's,
-// repeated from a pool, every matrix with memory of its own. `dtype` (f32, bf16 or f16) is the type
-// of the matrices; compute_dtype follows it as above.
+// repeated from a pool, every matrix with memory of its own. `dtype` (f32, bf16, f16 or a quantised
+// type) is the type of the matrices; with a quantised one kv_b_proj and router are bf16.
+// compute_dtype follows it as above.
 ModelWeights random_weights(const ModelConfig& config, DType dtype, uint64_t seed);
 
 }  // namespace axk1

@@ -8,19 +8,44 @@
 namespace axk1 {
 namespace {
 
-// Rows of w are handed out in multiples of this, so that kernels see whole register tiles.
-constexpr size_t kRowGrain = 8;
+// Rows of w are handed out in multiples of this, so that kernels see whole register tiles, and
+// panels stay whole.
+constexpr size_t kRowGrain = kPanelRows;
 
 // Time of one row of w in arbitrary units: its bytes from memory, or its multiply-adds, whichever
-// takes longer. A core reads about 8 bytes in the time of 32 multiply-adds.
+// takes longer. A core reads about 8 bytes in the time of 32 multiply-adds, 64 of 8 bits.
 double row_cost(const MatmulTask& task) {
-  const double k = static_cast<double>(task.w.cols);
-  const double bytes = k * static_cast<double>(dtype_bytes(task.w.dtype));
-  return std::max(bytes, k * static_cast<double>(task.m) / 4);
+  const double products = static_cast<double>(task.w.cols) * static_cast<double>(task.m);
+  const auto bytes = static_cast<double>(matrix_bytes(task.w.dtype, kPanelRows, task.w.cols)) /
+                     static_cast<double>(kPanelRows);
+  return std::max(bytes, products / (is_quantized(task.w.dtype) ? 7 : 4));
+}
+
+QuantType quant_type(DType w) {
+  switch (w) {
+    case DType::kQ8:
+      return QuantType::kQ8;
+    case DType::kQ4:
+      return QuantType::kQ4;
+    default:
+      AXK1_CHECK(w == DType::kQ3);
+      return QuantType::kQ3;
+  }
 }
 
 void run_rows(const OpContext& ctx, const MatmulTask& task, size_t first, size_t count) {
   const MatrixView w = task.w.slice_rows(first, count);
+  if (is_quantized(w.dtype)) {
+    ctx.kernels.matmul_q[static_cast<size_t>(quant_type(w.dtype))]({.x = task.x,
+                                                                    .x_stride = task.x_stride,
+                                                                    .w = w.data,
+                                                                    .y = task.y + first,
+                                                                    .y_stride = task.y_stride,
+                                                                    .m = task.m,
+                                                                    .n = count,
+                                                                    .k = w.cols});
+    return;
+  }
   const MatmulKernel kernel =
       ctx.kernels.matmul_nt[static_cast<size_t>(matmul_types(task.x_dtype, w.dtype))];
   kernel({.x = task.x,
@@ -55,10 +80,36 @@ MatmulTypes matmul_types(DType x, DType w) {
   AXK1_CHECK(false);
 }
 
+ActivationView ActivationView::from_row(size_t row) const {
+  ActivationView rest = *this;
+  if (plain) rest.plain = static_cast<const char*>(plain) + row * cols * dtype_bytes(dtype);
+  if (quantized) {
+    rest.quantized = static_cast<const char*>(quantized) + row * activation_row_bytes(cols);
+  }
+  return rest;
+}
+
+MatmulTask matmul_task(const ActivationView& x, const MatrixView& w, size_t m, float* y,
+                       size_t y_stride) {
+  AXK1_CHECK(x.cols == w.cols);
+  MatmulTask task{.w = w, .y = y, .y_stride = y_stride, .m = m};
+  if (is_quantized(w.dtype)) {
+    task.x = x.quantized;
+    task.x_dtype = DType::kQ8;
+    task.x_stride = activation_row_bytes(x.cols);
+  } else {
+    task.x = x.plain;
+    task.x_dtype = x.dtype;
+    task.x_stride = x.cols;
+  }
+  return task;
+}
+
 void matmul(const OpContext& ctx, std::span<const MatmulTask> tasks) {
   double total = 0;
   for (const MatmulTask& task : tasks) {
     AXK1_CHECK(task.m == 0 || (task.x && task.y && task.x_stride >= task.w.cols));
+    AXK1_CHECK(is_quantized(task.w.dtype) == (task.x_dtype == DType::kQ8));
     total += row_cost(task) * static_cast<double>(task.w.rows);
   }
   const int num_threads = ctx.pool.num_threads();

@@ -7,7 +7,7 @@
 
 namespace axk1 {
 
-Moe::Moe(const MoeShape& shape, DType activation_dtype, size_t max_tokens)
+Moe::Moe(const MoeShape& shape, DType activation_dtype, bool quantized, size_t max_tokens)
     : shape_(shape), dtype_(activation_dtype), max_tokens_(max_tokens) {
   const size_t rows = max_tokens * shape.top_k;
   // A layer is either routed with its shared expert or dense: room for the larger of the two.
@@ -21,6 +21,11 @@ Moe::Moe(const MoeShape& shape, DType activation_dtype, size_t max_tokens)
   gate_ = Buffer(inner * sizeof(float));
   up_ = Buffer(inner * sizeof(float));
   if (activation_dtype == DType::kBF16) hidden16_ = Buffer(inner * sizeof(uint16_t));
+  if (quantized) {
+    gathered_q_ = Buffer(rows * activation_row_bytes(shape.hidden_size));
+    hidden_q_ = Buffer(rows * activation_row_bytes(shape.moe_intermediate_size) +
+                       max_tokens * activation_row_bytes(shape.max_shared_intermediate));
+  }
   down_ = Buffer(rows * shape.hidden_size * sizeof(float));
   shared_down_ = Buffer(max_tokens * shape.hidden_size * sizeof(float));
 }
@@ -42,92 +47,103 @@ void Moe::group_by_expert(const Input& input) {
   expert_start_[0] = 0;
 }
 
+// Rows of x in the order of experts, in every form there is.
+void Moe::gather(const OpContext& ctx) {
+  const ActivationView& x = input_.x;
+  const size_t plain_bytes = x.cols * dtype_bytes(dtype_);
+  const size_t quantized_bytes = activation_row_bytes(x.cols);
+  ctx.pool.parallel_for(input_.indices.size(), 1, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) {
+      const ActivationView from = x.from_row(token_of_[r]);
+      if (x.plain) std::memcpy(gathered_.as<char>() + r * plain_bytes, from.plain, plain_bytes);
+      if (x.quantized) {
+        std::memcpy(gathered_q_.as<char>() + r * quantized_bytes, from.quantized, quantized_bytes);
+      }
+    }
+  });
+}
+
+// hidden = silu(gate) * up of every row, in the form that its down projection takes.
+void Moe::gate(const OpContext& ctx, size_t rows, size_t inner, size_t shared_inner) {
+  const bool routed_q = rows && is_quantized(input_.experts[0].down.dtype);
+  const bool shared_q = input_.shared && is_quantized(input_.shared->down.dtype);
+  const size_t tokens = input_.shared ? input_.num_tokens : 0;
+  ctx.pool.parallel_for(rows + tokens, 1, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) {
+      const bool routed = r < rows;
+      const size_t width = routed ? inner : shared_inner;
+      const size_t at = routed ? r * inner : rows * inner + (r - rows) * shared_inner;
+      float* hidden = gate_.as<float>() + at;
+      ctx.kernels.silu_mul(hidden, up_.as<float>() + at, hidden, width);
+      if (routed ? routed_q : shared_q) {
+        const size_t row_at = routed ? r * activation_row_bytes(inner)
+                                     : rows * activation_row_bytes(inner) +
+                                           (r - rows) * activation_row_bytes(shared_inner);
+        ctx.kernels.quantize_row(hidden, hidden_q_.as<char>() + row_at, width);
+      } else if (dtype_ == DType::kBF16) {
+        ctx.kernels.f32_to_bf16(hidden, hidden16_.as<uint16_t>() + at, width);
+      }
+    }
+  });
+}
+
 void Moe::run(const OpContext& ctx, const Input& input) {
   input_ = input;
   const size_t tokens = input.num_tokens;
   AXK1_CHECK(tokens <= max_tokens_);
   AXK1_CHECK(input.indices.size() == (input.experts.empty() ? 0 : tokens * shape_.top_k));
   AXK1_CHECK(input.weights.size() == input.indices.size());
+  AXK1_CHECK(input.x.cols == shape_.hidden_size);
   const size_t hidden = shape_.hidden_size;
   const size_t inner = input.experts.empty() ? 0 : shape_.moe_intermediate_size;
   const size_t rows = input.indices.size();
   const size_t shared_inner = input.shared ? input.shared->gate.rows : 0;
   AXK1_CHECK(shared_inner <= shape_.max_shared_intermediate + (rows ? 0 : shape_.top_k * inner));
-  const size_t row_bytes = hidden * dtype_bytes(dtype_);
-  const auto* x = static_cast<const char*>(input.x);
-  float* gate = gate_.as<float>();
-  float* up = up_.as<float>();
-  float* shared_gate = gate + rows * inner;
-  float* shared_up = up + rows * inner;
 
   if (rows) group_by_expert(input);
   // With one token every expert reads the token's own row.
+  ActivationView gathered = input.x;
   if (rows && tokens > 1) {
-    auto* gathered = gathered_.as<char>();
-    ctx.pool.parallel_for(rows, 1, [&](size_t begin, size_t end) {
-      for (size_t r = begin; r < end; ++r) {
-        std::memcpy(gathered + r * row_bytes, x + token_of_[r] * row_bytes, row_bytes);
-      }
-    });
+    gather(ctx);
+    if (input.x.plain) gathered.plain = gathered_.data();
+    if (input.x.quantized) gathered.quantized = gathered_q_.data();
   }
+  const auto each_expert = [&](auto&& body) {
+    for (size_t e = 0; e < input.experts.size(); ++e) {
+      const size_t first = expert_start_[e], count = expert_start_[e + 1] - first;
+      if (count) body(input.experts[e], first, count);
+    }
+  };
 
   tasks_.clear();
-  const auto gate_and_up = [&](const ExpertWeights& w, const void* from, size_t m, float* gate_y,
-                               float* up_y) {
-    MatmulTask task{.x = from,
-                    .x_dtype = dtype_,
-                    .x_stride = hidden,
-                    .w = w.gate,
-                    .y = gate_y,
-                    .y_stride = w.gate.rows,
-                    .m = m};
-    tasks_.push_back(task);
-    task.w = w.up;
-    task.y = up_y;
-    tasks_.push_back(task);
+  const auto gate_and_up = [&](const ExpertWeights& w, const ActivationView& x, size_t m,
+                               size_t at) {
+    tasks_.push_back(matmul_task(x, w.gate, m, gate_.as<float>() + at, w.gate.rows));
+    tasks_.push_back(matmul_task(x, w.up, m, up_.as<float>() + at, w.up.rows));
   };
-  if (input.shared) gate_and_up(*input.shared, x, tokens, shared_gate, shared_up);
-  for (size_t e = 0; e < input.experts.size(); ++e) {
-    const size_t first = expert_start_[e], count = expert_start_[e + 1] - first;
-    if (!count) continue;
-    const void* from = tokens > 1 ? gathered_.as<char>() + first * row_bytes : x;
-    gate_and_up(input.experts[e], from, count, gate + first * inner, up + first * inner);
-  }
+  if (input.shared) gate_and_up(*input.shared, input.x, tokens, rows * inner);
+  each_expert([&](const ExpertWeights& w, size_t first, size_t count) {
+    gate_and_up(w, tokens > 1 ? gathered.from_row(first) : input.x, count, first * inner);
+  });
   matmul(ctx, tasks_);
 
-  const bool bf16 = dtype_ == DType::kBF16;
-  const size_t num_inner = rows * inner + tokens * shared_inner;
-  constexpr size_t kGrain = 256;
-  ctx.pool.parallel_for(num_inner, kGrain, [&](size_t begin, size_t end) {
-    ctx.kernels.silu_mul(gate + begin, up + begin, gate + begin, end - begin);
-    if (bf16) {
-      ctx.kernels.f32_to_bf16(gate + begin, hidden16_.as<uint16_t>() + begin, end - begin);
-    }
-  });
+  gate(ctx, rows, inner, shared_inner);
 
-  const char* h = bf16 ? hidden16_.as<char>() : gate_.as<char>();
-  const size_t h_bytes = dtype_bytes(dtype_);
+  const char* plain = dtype_ == DType::kBF16 ? hidden16_.as<char>() : gate_.as<char>();
+  const ActivationView routed_hidden{plain, dtype_, hidden_q_.data(), inner};
+  const ActivationView shared_hidden{
+      plain + rows * inner * dtype_bytes(dtype_), dtype_,
+      hidden_q_.size_bytes() ? hidden_q_.as<char>() + rows * activation_row_bytes(inner) : nullptr,
+      shared_inner};
   tasks_.clear();
   if (input.shared) {
-    tasks_.push_back({.x = h + rows * inner * h_bytes,
-                      .x_dtype = dtype_,
-                      .x_stride = shared_inner,
-                      .w = input.shared->down,
-                      .y = shared_down_.as<float>(),
-                      .y_stride = hidden,
-                      .m = tokens});
+    tasks_.push_back(
+        matmul_task(shared_hidden, input.shared->down, tokens, shared_down_.as<float>(), hidden));
   }
-  for (size_t e = 0; e < input.experts.size(); ++e) {
-    const size_t first = expert_start_[e], count = expert_start_[e + 1] - first;
-    if (!count) continue;
-    tasks_.push_back({.x = h + first * inner * h_bytes,
-                      .x_dtype = dtype_,
-                      .x_stride = inner,
-                      .w = input.experts[e].down,
-                      .y = down_.as<float>() + first * hidden,
-                      .y_stride = hidden,
-                      .m = count});
-  }
+  each_expert([&](const ExpertWeights& w, size_t first, size_t count) {
+    tasks_.push_back(matmul_task(routed_hidden.from_row(first), w.down, count,
+                                 down_.as<float>() + first * hidden, hidden));
+  });
   matmul(ctx, tasks_);
 }
 

@@ -31,12 +31,13 @@ struct MoeShape {
 // Owns the scratch memory of one block at a time, reserved at construction for max_tokens.
 class Moe {
  public:
-  // `activation_dtype`: f32, or bf16 with weights that are bf16.
-  Moe(const MoeShape& shape, DType activation_dtype, size_t max_tokens);
+  // `activation_dtype`, of what multiplies plain weights: f32, or bf16 with weights that are bf16.
+  // `quantized`: some weights will be.
+  Moe(const MoeShape& shape, DType activation_dtype, bool quantized, size_t max_tokens);
 
   // What the block reads. Routed parts are empty in a dense layer.
   struct Input {
-    const void* x = nullptr;  // [tokens, hidden] of activation_dtype
+    ActivationView x;  // [tokens, hidden], plain of activation_dtype; the forms that weights take
     size_t num_tokens = 0;
     std::span<const int32_t> indices;        // [tokens, top_k], ascending in each token
     std::span<const float> weights;          // [tokens, top_k]
@@ -53,6 +54,8 @@ class Moe {
 
  private:
   void group_by_expert(const Input& input);
+  void gather(const OpContext& ctx);
+  void gate(const OpContext& ctx, size_t rows, size_t inner, size_t shared_inner);
 
   MoeShape shape_;
   DType dtype_;
@@ -64,8 +67,10 @@ class Moe {
   std::vector<uint32_t> token_of_;      // [rows] the other way round
   std::vector<MatmulTask> tasks_;
   Buffer gathered_;     // [rows, hidden] activation dtype
+  Buffer gathered_q_;   // the same, quantised
   Buffer gate_, up_;    // [rows, moe_intermediate] then [tokens, shared intermediate], f32
   Buffer hidden16_;     // silu(gate) * up in bf16, the same layout
+  Buffer hidden_q_;     // the same, quantised
   Buffer down_;         // [rows, hidden] f32
   Buffer shared_down_;  // [tokens, hidden] f32
 };

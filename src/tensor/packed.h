@@ -68,6 +68,10 @@ constexpr size_t group_bytes(DType dtype) {
       return 0;
   }
 }
+// Of these, the sub-scales, which lead a block.
+constexpr size_t sub_scale_bytes(DType dtype) {
+  return dtype == DType::kQ4 ? 16 : dtype == DType::kQ3 ? 8 : 0;
+}
 constexpr size_t panel_header_bytes(size_t cols) {
   return round_up(num_blocks(cols) * kPanelRows * sizeof(uint16_t), 64);
 }
