@@ -28,9 +28,6 @@ double elements(const MatrixView& m) {
 double bytes_of(const MatrixView& m) {
   return static_cast<double>(matrix_bytes(m.dtype, m.rows, m.cols));
 }
-double elements(const ExpertWeights& e) {
-  return elements(e.gate) + elements(e.up) + elements(e.down);
-}
 double bytes_of(const ExpertWeights& e) {
   return bytes_of(e.gate) + bytes_of(e.up) + bytes_of(e.down);
 }
@@ -38,6 +35,7 @@ double bytes_of(const ExpertWeights& e) {
 // Counts the routed experts that a step really reads.
 class ExpertCounter : public ForwardObserver {
  public:
+  bool needs_every_row() const override { return false; }
   void router(size_t, std::span<const float>, std::span<const int32_t> indices,
               std::span<const float>) override {
     num_experts += std::set<int32_t>(indices.begin(), indices.end()).size();
@@ -48,9 +46,25 @@ class ExpertCounter : public ForwardObserver {
 // What one step must do at least: bytes from memory, and multiply-adds by the type that does them.
 struct Work {
   double bytes = 0;
-  double f32_flops = 0;  // attention, router, head; all of an f32 model
-  double mlp_flops = 0;  // of MLPs, which take bf16 activations in a bf16 model
-  double flops() const { return f32_flops + mlp_flops; }
+  double f32_flops = 0;   // attention, router, head; all of an f32 model
+  double bf16_flops = 0;  // of MLPs with bf16 weights in a bf16 model
+  double int8_flops = 0;  // of quantised weights
+  double flops() const { return f32_flops + bf16_flops + int8_flops; }
+
+  void multiply(const MatrixView& w, double rows, bool bf16) {
+    double& kind = is_quantized(w.dtype) ? int8_flops : bf16 ? bf16_flops : f32_flops;
+    kind += 2 * rows * elements(w);
+  }
+  void multiply(const ExpertWeights& w, double rows, bool bf16) {
+    for (const MatrixView* m : {&w.gate, &w.up, &w.down}) multiply(*m, rows, bf16);
+  }
+  // Of the roof of each type, the best that the machine has.
+  double compute_seconds(const Roofs& roofs) const {
+    const double f32 = roofs.fma_f32_gflops;
+    const double bf16 = roofs.dot_bf16_gflops > 0 ? roofs.dot_bf16_gflops : f32;
+    const double int8 = roofs.dot_int8_gops > 0 ? roofs.dot_int8_gops : f32;
+    return (f32_flops / f32 + bf16_flops / bf16 + int8_flops / int8) / 1e9;
+  }
 };
 
 // `tokens` new tokens and `logit_rows` logits, each token attending to `context` positions on
@@ -59,18 +73,24 @@ Work work_of(Engine& engine, size_t sequences, size_t tokens, size_t logit_rows,
              size_t experts_read) {
   const ModelConfig& c = engine.config();
   Work work;
-  const auto t = static_cast<double>(tokens);
+  const bool bf16 = engine.weights().compute_dtype == DType::kBF16;
   for (const LayerWeights& w : engine.weights().layers) {
+    // In the last layer only rows that get logits go beyond the latents.
+    const bool last = &w == &engine.weights().layers.back();
+    const auto t = static_cast<double>(last ? logit_rows : tokens);
     for (const MatrixView* m : {&w.q_proj, &w.q_a_proj, &w.q_b_proj, &w.kv_a_proj_with_mqa,
                                 &w.kv_b_proj, &w.o_proj, &w.router}) {
+      if (!*m) continue;
       work.bytes += bytes_of(*m);
-      work.f32_flops += 2 * t * elements(*m);
+      work.multiply(*m, m == &w.kv_a_proj_with_mqa ? static_cast<double>(tokens) : t, false);
     }
     const ExpertWeights& always = w.is_moe ? w.shared_experts : w.mlp;
-    work.bytes += bytes_of(always);
-    work.mlp_flops += 2 * t * elements(always);
+    if (always.gate) {
+      work.bytes += bytes_of(always);
+      work.multiply(always, t, bf16);
+    }
     if (w.is_moe) {
-      work.mlp_flops += 2 * t * static_cast<double>(c.num_experts_per_tok) * elements(w.experts[0]);
+      work.multiply(w.experts[0], t * static_cast<double>(c.num_experts_per_tok), bf16);
     }
     // Scores and context over the latents (absorbed) or over keys and values (expanded): the
     // cheaper of the two for this many rows.
@@ -80,7 +100,7 @@ Work work_of(Engine& engine, size_t sequences, size_t tokens, size_t logit_rows,
     const bool expands = engine.forward().options().mla_form == MlaForm::kExpanded ||
                          tokens / sequences > static_cast<size_t>(c.kv_lora_rank);
     work.f32_flops += 2 * t * context * static_cast<double>(c.num_attention_heads) *
-                      (expands ? expanded : absorbed);
+                      (expands && !last ? expanded : absorbed);
   }
   for (const LayerWeights& w : engine.weights().layers) {
     if (w.is_moe) {
@@ -91,7 +111,7 @@ Work work_of(Engine& engine, size_t sequences, size_t tokens, size_t logit_rows,
   work.bytes += static_cast<double>(sequences) * context *
                 static_cast<double>(kv_bytes_per_token(c, engine.forward().cache_dtype()));
   work.bytes += bytes_of(engine.weights().lm_head);
-  work.f32_flops += 2 * static_cast<double>(logit_rows) * elements(engine.weights().lm_head);
+  work.multiply(engine.weights().lm_head, static_cast<double>(logit_rows), false);
   return work;
 }
 
@@ -142,10 +162,7 @@ Case make_case(Engine& engine, const Roofs& roofs, size_t sequences, size_t new_
   run_step(engine, c, &counter);  // also warms up
   const double context = static_cast<double>(depth) + (static_cast<double>(new_tokens) + 1) / 2;
   c.work = work_of(engine, sequences, c.tokens_per_step, sequences, context, counter.num_experts);
-  const bool bf16_dot = engine.weights().compute_dtype == DType::kBF16 && roofs.dot_bf16_gflops > 0;
-  const double mlp_roof = bf16_dot ? roofs.dot_bf16_gflops : roofs.fma_f32_gflops;
-  c.compute_seconds =
-      c.work.f32_flops / (roofs.fma_f32_gflops * 1e9) + c.work.mlp_flops / (mlp_roof * 1e9);
+  c.compute_seconds = c.work.compute_seconds(roofs);
   c.row.unit = "tok/s";
   c.row.bytes = c.work.bytes;
   c.row.flops = c.work.flops();

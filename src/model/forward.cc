@@ -121,16 +121,19 @@ void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observe
   embed(batch);
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
   const float eps = static_cast<float>(config_.rms_norm_eps);
-  const std::span<const float> h(hidden_.as<float>(), num_tokens_ * hidden);
-  const std::span<const float> out(out_.as<float>(), num_tokens_ * hidden);
-  if (observer) observer->hidden(0, h);
+  const auto rows = [&](const Buffer& x) {
+    return std::span<const float>(x.as<float>(), num_tokens_ * hidden);
+  };
+  if (observer) observer->hidden(0, rows(hidden_));
 
   for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
     const LayerWeights& w = weights_.layers[layer];
 
-    norm_rows(h.data(), w.input_layernorm, eps, x_.as<float>());
-    attention(layer, batch);
-    if (observer) observer->attn_out(layer, out);
+    norm_rows(hidden_.as<float>(), w.input_layernorm, eps, x_.as<float>());
+    const bool narrow = layer + 1 == weights_.layers.size() && num_logit_rows_ < num_tokens_ &&
+                        !(observer && observer->needs_every_row());
+    attention(layer, batch, narrow);
+    if (observer) observer->attn_out(layer, rows(out_));
 
     // h += attention; x = the norm of that, and in bf16 what a bf16 MLP multiplies.
     ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
@@ -145,8 +148,8 @@ void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observe
       }
     });
     mlp(layer, observer);
-    if (observer) observer->mlp_out(layer, out);
-    if (observer) observer->hidden(layer + 1, h);
+    if (observer) observer->mlp_out(layer, rows(out_));
+    if (observer) observer->hidden(layer + 1, rows(hidden_));
   }
   for (const SequenceInput& sequence : batch) sequence.cache->advance(sequence.tokens.size());
 }
@@ -210,8 +213,27 @@ void Forward::embed(std::span<const SequenceInput> batch) {
   });
 }
 
-// out = o_proj(attention(x)).
-void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
+// From here on the batch is its rows that get logits, moved to the front: of the last layer nobody
+// reads the others, whose latents the cache has already.
+void Forward::keep_logit_rows() {
+  const size_t hidden = static_cast<size_t>(config_.hidden_size), half = inv_freq_.size();
+  for (size_t i = 0; i < num_logit_rows_; ++i) {
+    const size_t row = logit_rows_[i];  // at or after i
+    const auto move = [&](Buffer& rows, size_t width) {
+      std::copy_n(rows.as<float>() + row * width, width, rows.as<float>() + i * width);
+    };
+    if (row == i) continue;
+    move(hidden_, hidden);
+    move(x_, hidden);
+    move(cos_, half);
+    move(sin_, half);
+    logit_rows_[i] = static_cast<uint32_t>(i);
+  }
+  num_tokens_ = num_logit_rows_;
+}
+
+// out = o_proj(attention(x)), of all rows or of those that get logits.
+void Forward::attention(size_t layer, std::span<const SequenceInput> batch, bool narrow) {
   const LayerWeights& w = weights_.layers[layer];
   const MlaShape shape = mla_shape(config_);
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
@@ -223,17 +245,23 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
   };
 
   // Latents of keys and values, and queries (through their own latent when q_lora_rank is set).
-  const ActivationView x =
-      activations(x_, hidden, std::array{&w.kv_a_proj_with_mqa, q_lora ? &w.q_a_proj : &w.q_proj});
+  const MatrixView& q_in = q_lora ? w.q_a_proj : w.q_proj;
+  Buffer& q_first = q_lora ? q_a_ : q_;
+  ActivationView x = activations(x_, hidden, std::array{&w.kv_a_proj_with_mqa, &q_in});
   const MatmulTask kv_a = task(x, w.kv_a_proj_with_mqa, kv_a_);
-  if (q_lora) {
-    matmul(ctx_, std::array{kv_a, task(x, w.q_a_proj, q_a_)});
-    norm_rows(q_a_.as<float>(), w.q_a_layernorm, eps, q_a_.as<float>());
+  if (narrow) {
+    matmul(ctx_, kv_a);
     write_cache(layer);
-    matmul(ctx_, task(activations(q_a_, q_lora, std::array{&w.q_b_proj}), w.q_b_proj, q_));
+    keep_logit_rows();
+    x = activations(x_, hidden, std::array{&q_in});
+    matmul(ctx_, task(x, q_in, q_first));
   } else {
-    matmul(ctx_, std::array{kv_a, task(x, w.q_proj, q_)});
+    matmul(ctx_, std::array{kv_a, task(x, q_in, q_first)});
     write_cache(layer);
+  }
+  if (q_lora) {
+    norm_rows(q_a_.as<float>(), w.q_a_layernorm, eps, q_a_.as<float>());
+    matmul(ctx_, task(activations(q_a_, q_lora, std::array{&w.q_b_proj}), w.q_b_proj, q_));
   }
 
   const size_t half = shape.qk_rope_head_dim / 2;
@@ -248,12 +276,14 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
   mla_rows_.clear();
   size_t t = 0;
   for (const SequenceInput& sequence : batch) {
+    const size_t tokens = sequence.tokens.size();
+    const size_t num_rows = narrow && !sequence.all_logits ? 1 : tokens;
     mla_rows_.push_back({.q = q_.as<float>() + t * q_width,
                          .out = attn_.as<float>() + t * shape.num_heads * shape.v_head_dim,
-                         .num_rows = sequence.tokens.size(),
-                         .first_position = sequence.cache->length(),
+                         .num_rows = num_rows,
+                         .first_position = sequence.cache->length() + tokens - num_rows,
                          .blocks = sequence.cache->blocks(layer)});
-    t += sequence.tokens.size();
+    t += num_rows;
   }
   mla_.run(ctx_, mla_rows_, w.kv_b_proj, options_.mla_form);
 

@@ -30,6 +30,8 @@ struct SequenceInput {
 class ForwardObserver {
  public:
   virtual ~ForwardObserver() = default;
+  // Whether the last layer must be computed also for rows that get no logits.
+  virtual bool needs_every_row() const { return true; }
   // The residual stream: idx 0 is the embedding, idx i + 1 the output of layer i.
   virtual void hidden(size_t /*idx*/, std::span<const float>) {}
   // What attention, and what the MLP, adds to the residual stream.
@@ -72,7 +74,8 @@ class Forward {
 
  private:
   void embed(std::span<const SequenceInput> batch);
-  void attention(size_t layer, std::span<const SequenceInput> batch);
+  void attention(size_t layer, std::span<const SequenceInput> batch, bool narrow);
+  void keep_logit_rows();
   void write_cache(size_t layer);
   void mlp(size_t layer, ForwardObserver* observer);
   void norm_rows(const float* x, const std::vector<float>& weight, float eps, float* y);
