@@ -17,6 +17,13 @@ namespace {
 inline __m512i load(const void* p) {
   return _mm512_loadu_si512(p);
 }
+// The same, not to be loaded again for a second use: g++ would fold the load into both, and decode is
+// short of loads.
+inline __m512i load_once(const void* p) {
+  __m512i v = load(p);
+  asm("" : "+v"(v));
+  return v;
+}
 inline __m512i broadcast_quad(const int8_t* p) {
   int32_t quad;
   __builtin_memcpy(&quad, p, sizeof quad);
@@ -52,7 +59,7 @@ struct Q4 : Q4Sizes {
         _mm_setr_epi8(0, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20));
 #pragma GCC unroll 4
     for (size_t i = 0; i < kQuads / 2; ++i) {
-      const __m512i v = load(codes + 64 * i);
+      const __m512i v = load_once(codes + 64 * i);
       quads[2 * i] = _mm512_shuffle_epi8(values, _mm512_and_si512(v, low));
       quads[2 * i + 1] =
           _mm512_shuffle_epi8(values, _mm512_and_si512(_mm512_srli_epi16(v, 4), low));
@@ -75,7 +82,7 @@ struct Q3 : Q3Sizes {
         _mm_setr_epi8(0, 4, 7, 9, 11, 13, 16, 19, 0, 4, 7, 9, 11, 13, 16, 19));
 #pragma GCC unroll 2
     for (size_t half = 0; half < 2; ++half) {
-      __m512i v = load(codes + 64 * half);
+      __m512i v = load_once(codes + 64 * half);
 #pragma GCC unroll 4
       for (size_t i = 0; i < 4; ++i) {
         uint64_t bits;
