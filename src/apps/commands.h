@@ -9,6 +9,7 @@ class App;
 namespace axk1 {
 
 void add_bench_command(CLI::App& app);
+void add_calibrate_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);

@@ -118,6 +118,7 @@ ActivationView Forward::activations(const Buffer& x, size_t cols,
 }
 
 void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observer) {
+  ctx_.observer = observer ? observer->products() : nullptr;
   embed(batch);
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
   const float eps = static_cast<float>(config_.rms_norm_eps);
@@ -149,6 +150,7 @@ void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observe
     if (observer) observer->hidden(layer + 1, h);
   }
   for (const SequenceInput& sequence : batch) sequence.cache->advance(sequence.tokens.size());
+  ctx_.observer = nullptr;
 }
 
 namespace {
@@ -234,6 +236,10 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch) {
   } else {
     matmul(ctx_, std::array{kv_a, task(x, w.q_proj, q_)});
     write_cache(layer);
+  }
+
+  if (ctx_.observer) {
+    ctx_.observer->rows(w.kv_b_proj, kv_a_.data(), DType::kF32, shape.latent_dim(), num_tokens_);
   }
 
   const size_t half = shape.qk_rope_head_dim / 2;
