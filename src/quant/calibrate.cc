@@ -21,6 +21,12 @@ float widened(uint16_t x) {
   return bf16_to_f32(x);
 }
 
+void check_not_quantized(const std::string& name, const MatrixView& w) {
+  if (!is_quantized(w.dtype)) return;
+  fail(ErrorCode::kUnsupported, "calibration needs a model that is not quantised: ", name, " is ",
+       dtype_name(w.dtype));
+}
+
 // FNV-1a, 64 bits (Fowler, Noll, Vo): tells texts apart, protects nothing.
 std::string fnv1a(std::string_view text) {
   uint64_t hash = 0xcbf29ce484222325u;
@@ -58,10 +64,7 @@ ImportanceCollector::ImportanceCollector(const ModelConfig& config, const ModelW
 
 void ImportanceCollector::add(const std::string& name, const MatrixView& w) {
   if (!w) return;
-  if (is_quantized(w.dtype)) {
-    fail(ErrorCode::kUnsupported, "calibration needs a model that is not quantised: ", name, " is ",
-         dtype_name(w.dtype));
-  }
+  check_not_quantized(name, w);
   places_[w.data] = {entries_.size(), 0};
   entries_.push_back({name, w.cols, std::vector<double>(w.cols), {0}});
 }
@@ -84,6 +87,8 @@ void ImportanceCollector::add_experts(const std::string& prefix,
                         .is_experts = true});
   }
   for (size_t e = 0; e < experts.size(); ++e) {
+    check_not_quantized(prefix, experts[e].gate);
+    check_not_quantized(prefix, experts[e].down);
     places_[experts[e].gate.data] = {gate, e};
     places_.try_emplace(experts[e].up.data, Place{kNotCounted, e});
     places_[experts[e].down.data] = {down, e};
