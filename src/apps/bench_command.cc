@@ -9,6 +9,7 @@
 #include "apps/progress.h"
 #include "apps/terminal.h"
 #include "base/error.h"
+#include "bench/csv.h"
 #include "bench/model_bench.h"
 #include "io/json.h"
 #include "kernels/registry.h"
@@ -23,10 +24,10 @@ const std::vector<std::string> kSuites = {"all", "prefill", "decode", "roofs"};
 struct BenchArguments {
   ModelOptions model;  // model.model is read from `positionals`
   std::vector<std::string> positionals;
-  std::string shape, format = "bf16", csv;
+  std::string shape, format = "bf16";
   size_t dense_layers = 1, moe_layers = 1, routed_experts = 0;
   ModelBenchOptions bench;
-  bool json = false;
+  bool json = false, csv = false;
 };
 
 DType format_dtype(const std::string& format) {
@@ -155,6 +156,28 @@ void print_table(int threads, const Roofs& roofs, const std::vector<BenchRow>& r
   }
 }
 
+// The roofs come first, as rows of a suite of that name.
+void print_csv(const Roofs& roofs, const std::vector<BenchRow>& rows) {
+  std::vector<BenchRow> all;
+  for (const NamedRoof& roof : named(roofs)) {
+    if (roof.value <= 0) continue;
+    all.push_back({.suite = "roofs", .name = roof.name, .value = roof.value, .unit = roof.unit});
+  }
+  all.insert(all.end(), rows.begin(), rows.end());
+  print_out(bench_csv(all));
+}
+
+void print_results(const BenchArguments& a, const Engine* engine, int threads, const Roofs& roofs,
+                   const std::vector<BenchRow>& rows) {
+  if (a.json) {
+    print_json(engine, threads, roofs, rows);
+  } else if (a.csv) {
+    print_csv(roofs, rows);
+  } else {
+    print_table(threads, roofs, rows);
+  }
+}
+
 void run_bench(BenchArguments& a) {
   std::string suite = "all";
   for (const std::string& word : a.positionals) {
@@ -170,11 +193,7 @@ void run_bench(BenchArguments& a) {
   if (suite == "roofs") {
     ThreadPool pool(a.model.threads > 0 ? a.model.threads : usable_cpus());
     const Roofs roofs = measure_roofs(pool, {});
-    if (a.json) {
-      print_json(nullptr, pool.num_threads(), roofs, {});
-    } else {
-      print_table(pool.num_threads(), roofs, {});
-    }
+    print_results(a, nullptr, pool.num_threads(), roofs, {});
     return;
   }
   a.bench.run_prefill = suite != "decode";
@@ -193,11 +212,7 @@ void run_bench(BenchArguments& a) {
       progress->update(done);
     });
   }
-  if (a.json) {
-    print_json(engine.get(), engine->num_threads(), roofs, rows);
-  } else {
-    print_table(engine->num_threads(), roofs, rows);
-  }
+  print_results(a, engine.get(), engine->num_threads(), roofs, rows);
 }
 
 }  // namespace
@@ -234,7 +249,9 @@ void add_bench_command(CLI::App& app) {
   command->add_option("--samples", a->bench.num_samples, "Samples of each figure")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_flag("--json", a->json, "Print one JSON object");
+  CLI::Option* json = command->add_flag("--json", a->json, "Print one JSON object");
+  command->add_flag("--csv", a->csv, "Print comma-separated values, a header line first")
+      ->excludes(json);
   command->footer(
       "Figures are medians of interleaved samples. The roof of a figure is memory bandwidth (that\n"
       "of the L3 cache when a step fits it) or the arithmetic of the types used, whichever takes\n"

@@ -20,7 +20,7 @@ namespace {
 
 struct PerplexityArguments {
   ModelOptions model;
-  PerplexityOptions options;
+  TextOptions options;
   std::string text_file;
   bool json = false;
 };

@@ -24,29 +24,6 @@ Engine& nano() {
 const std::string kText =
     "한국의 수도는 서울이다. 바다는 넓고 산은 높다. The sea is wide, and 2 + 3 = 5. <|im_end|> 끝.";
 
-TEST(PerplexityWindows, PredictEveryTokenOnce) {
-  size_t cases = 0;
-  for (size_t length = 0; length <= 23; ++length) {
-    for (size_t context = 1; context <= 9; ++context) {
-      for (size_t stride = 1; stride <= context; ++stride) {
-        size_t next = 1;
-        for (const PerplexityWindow& w : perplexity_windows(length, context, stride)) {
-          EXPECT_EQ(w.first_target, next);
-          next += w.num_targets;
-          const size_t num_inputs = next - 1 - w.first_input;
-          EXPECT_LT(w.first_input, w.first_target);
-          EXPECT_LE(num_inputs, context);
-          EXPECT_TRUE(num_inputs == context || w.first_input == 0);
-          EXPECT_LE(w.num_targets, stride);
-        }
-        EXPECT_EQ(next, std::max(length, size_t{1}));
-        ++cases;
-      }
-    }
-  }
-  printf("[ cases ] perplexity windows: %zu\n", cases);
-}
-
 TEST(NegativeLogLikelihoods, AreThoseOfTheSoftmax) {
   ThreadPool pool(2);
   const std::vector<float> logits = {0, 0, 0, 0, 1e4f, -1e4f, 1e4f, 0, 1, 2, 3, 4};
@@ -60,7 +37,7 @@ TEST(NegativeLogLikelihoods, AreThoseOfTheSoftmax) {
 // The sum by sessions and logprob_of, one window after the other.
 double nats_by_sessions(const std::vector<TokenId>& ids, size_t context, size_t stride) {
   double nats = 0;
-  for (const PerplexityWindow& w : perplexity_windows(ids.size(), context, stride)) {
+  for (const TextWindow& w : text_windows(ids.size(), context, stride)) {
     Session session(nano());
     for (size_t i = w.first_input; i + 1 < w.first_target + w.num_targets; ++i) {
       session.append(ids[i]);
@@ -116,7 +93,7 @@ TEST(Perplexity, BytesThatAreNotUtf8Count) {
 }
 
 TEST(Perplexity, WhatCannotBeMeasuredIsAnError) {
-  const auto message = [](std::string_view text, const PerplexityOptions& options) {
+  const auto message = [](std::string_view text, const TextOptions& options) {
     try {
       perplexity(nano(), text, options);
     } catch (const Error& error) {

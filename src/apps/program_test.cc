@@ -263,6 +263,24 @@ TEST_F(ChatAtATerminal, CtrlCStopsTheAnswerNotTheProgram) {
   EXPECT_THAT(terminal.shown(), Not(HasSubstr("axk1: ")));
 }
 
+TEST(Bench, CsvHasAHeaderAndARowForEachFigure) {
+  const ProcessResult result = axk1(
+      {"bench", "decode", kModel, "--streams", "1,2", "--samples", "1", "--depth", "4", "--csv"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  std::istringstream in(result.out);
+  size_t num_roofs = 0, num_decodes = 0;
+  std::string line;
+  std::getline(in, line);
+  EXPECT_THAT(line, HasSubstr("suite,name,value,unit,"));
+  while (std::getline(in, line)) {
+    num_roofs += line.starts_with("roofs,");
+    num_decodes += line.starts_with("decode,\"decode ");
+  }
+  EXPECT_GE(num_roofs, 4u);
+  EXPECT_EQ(num_decodes, 2u);
+  EXPECT_EQ(axk1({"bench", "roofs", "--csv", "--json"}).exit_code, 2);
+}
+
 TEST(Perplexity, JsonTextAndErrors) {
   const testing::TempDir dir;
   const std::string file = dir.write("text.txt", "한국의 수도는 서울이다.\n");

@@ -19,27 +19,50 @@ std::string joined(std::span<const std::string_view> names) {
   return out;
 }
 
-template <class Pointer>
-void fill(Pointer& entry, Pointer fallback) {
-  if (!entry) entry = fallback;
+// Calls visit(name, entry) for every entry of a table; entry(table) is that of a table.
+template <class Visit>
+void each_entry(Visit&& visit) {
+  constexpr const char* kMatmulNames[kNumMatmulTypes] = {"f32 f32", "f32 bf16", "f32 f16",
+                                                         "bf16 bf16"};
+  constexpr const char* kQuantNames[kNumQuantTypes] = {"q8", "q4", "q3"};
+  for (size_t i = 0; i < kNumMatmulTypes; ++i) {
+    visit(
+        cat("matmul_nt ", kMatmulNames[i]), [i](auto& t) -> auto& { return t.matmul_nt[i]; });
+  }
+  for (size_t i = 0; i < kNumMatmulTypes; ++i) {
+    visit(
+        cat("matmul_nn ", kMatmulNames[i]), [i](auto& t) -> auto& { return t.matmul_nn[i]; });
+  }
+  for (size_t i = 0; i < kNumQuantTypes; ++i) {
+    visit(
+        cat("matmul_q ", kQuantNames[i]), [i](auto& t) -> auto& { return t.matmul_q[i]; });
+  }
+  visit(
+      "quantize_row", [](auto& t) -> auto& { return t.quantize_row; });
+  visit(
+      "rms_norm", [](auto& t) -> auto& { return t.rms_norm; });
+  visit(
+      "silu_mul", [](auto& t) -> auto& { return t.silu_mul; });
+  visit(
+      "softmax_block", [](auto& t) -> auto& { return t.softmax_block; });
+  visit(
+      "add", [](auto& t) -> auto& { return t.add; });
+  visit(
+      "axpy", [](auto& t) -> auto& { return t.axpy; });
+  visit(
+      "scale", [](auto& t) -> auto& { return t.scale; });
+  visit(
+      "f32_to_bf16", [](auto& t) -> auto& { return t.f32_to_bf16; });
+  visit(
+      "bf16_to_f32", [](auto& t) -> auto& { return t.bf16_to_f32; });
+  visit(
+      "f16_to_f32", [](auto& t) -> auto& { return t.f16_to_f32; });
 }
 
 void fill_holes(KernelTable& table, const KernelTable& next) {
-  for (size_t i = 0; i < kNumMatmulTypes; ++i) {
-    fill(table.matmul_nt[i], next.matmul_nt[i]);
-    fill(table.matmul_nn[i], next.matmul_nn[i]);
-  }
-  for (size_t i = 0; i < kNumQuantTypes; ++i) fill(table.matmul_q[i], next.matmul_q[i]);
-  fill(table.quantize_row, next.quantize_row);
-  fill(table.rms_norm, next.rms_norm);
-  fill(table.silu_mul, next.silu_mul);
-  fill(table.softmax_block, next.softmax_block);
-  fill(table.add, next.add);
-  fill(table.axpy, next.axpy);
-  fill(table.scale, next.scale);
-  fill(table.f32_to_bf16, next.f32_to_bf16);
-  fill(table.bf16_to_f32, next.bf16_to_f32);
-  fill(table.f16_to_f32, next.f16_to_f32);
+  each_entry([&](const std::string&, auto entry) {
+    if (!entry(table)) entry(table) = entry(next);
+  });
 }
 
 // The first table called `name` that runs here.
@@ -82,6 +105,31 @@ KernelTable select_kernels(std::string_view name, uint32_t features) {
     if (runs(**next, features)) fill_holes(selected, **next);
   }
   return selected;
+}
+
+std::vector<KernelChoice> explain_kernels(std::string_view name, uint32_t features) {
+  const auto first = find_table(name, features);
+  std::vector<KernelChoice> choices;
+  each_entry([&](const std::string& entry_name, auto entry) {
+    KernelChoice choice{.entry = entry_name};
+    for (auto at = kKernelTables.begin(); at != kKernelTables.end() && !choice.table; ++at) {
+      const KernelTable& table = **at;
+      std::string reason;
+      if (!runs(table, features)) {
+        reason = cat("this machine lacks ", cpu_feature_names(table.needs & ~features));
+      } else if (at < first) {
+        reason = table.by_name_only ? "only by name" : cat("--kernels=", name, " was asked for");
+      } else if (!entry(table)) {
+        reason = "has no such kernel";
+      } else {
+        choice.table = &table;
+        continue;
+      }
+      choice.passed_over.push_back({&table, std::move(reason)});
+    }
+    if (choice.table) choices.push_back(std::move(choice));
+  });
+  return choices;
 }
 
 }  // namespace axk1

@@ -29,4 +29,19 @@ std::vector<std::string_view> available_kernel_names(uint32_t features);
 // cannot run, naming what there is. The result has no null entry but matmul_nn[kBF16BF16].
 KernelTable select_kernels(std::string_view name, uint32_t features);
 
+// Why an entry of select_kernels is what it is.
+struct KernelChoice {
+  struct PassedOver {
+    const KernelTable* table = nullptr;
+    std::string reason;  // "only by name", "this machine lacks avx512", "has no such kernel", ...
+  };
+  std::string entry;                    // "matmul_nt f32 bf16", "rms_norm"
+  const KernelTable* table = nullptr;   // whose kernel it is
+  std::vector<PassedOver> passed_over;  // the tables before it, best first
+};
+
+// For every entry of the tables that any table has, in the order of KernelTable. Throws as
+// select_kernels.
+std::vector<KernelChoice> explain_kernels(std::string_view name, uint32_t features);
+
 }  // namespace axk1

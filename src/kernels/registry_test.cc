@@ -108,6 +108,62 @@ TEST(Registry, RefusalNamesWhatIsMissingAndWhatThereIs) {
 }
 #endif
 
+// What is explained is what is selected, and every table before it has a reason that holds.
+TEST(Registry, ChoicesAreExplained) {
+  size_t cases = 0;
+  for (uint32_t features = 0; features < 64; ++features) {
+    for (std::string_view name : available_kernel_names(features)) {
+      const KernelTable selected = select_kernels(name, features);
+      const std::vector<KernelChoice> choices = explain_kernels(name, features);
+      EXPECT_EQ(choices.size(), 2 * kNumMatmulTypes - 1 + kNumQuantTypes + 10);
+      for (const KernelChoice& choice : choices) {
+        const KernelTable& table = *choice.table;
+        if (choice.entry == "rms_norm") {
+          EXPECT_EQ(table.rms_norm, selected.rms_norm);
+        }
+        if (choice.entry == "matmul_nt bf16 bf16") {
+          EXPECT_EQ(table.matmul_nt[3], selected.matmul_nt[3]);
+        }
+        if (choice.entry == "matmul_q q4") {
+          EXPECT_EQ(table.matmul_q[1], selected.matmul_q[1]);
+        }
+        size_t idx = 0;
+        for (const auto& [passed, reason] : choice.passed_over) {
+          EXPECT_EQ(passed, all_kernel_tables()[idx++]);
+          const bool lacks = (passed->needs & ~features) != 0;
+          EXPECT_EQ(reason.starts_with("this machine lacks "), lacks);
+          if (reason == "only by name") {
+            EXPECT_TRUE(passed->by_name_only);
+          }
+        }
+        EXPECT_EQ(choice.table, all_kernel_tables()[idx]);
+        ++cases;
+      }
+    }
+  }
+  std::printf("[ cases ] Registry.ChoicesAreExplained: %zu\n", cases);
+  EXPECT_THROW(explain_kernels("sse9", kAllFeatures), Error);
+}
+
+#if defined(__x86_64__)
+TEST(Registry, ReasonsForTheBf16Dot) {
+  const auto reason_of = [](std::string_view name, uint32_t features, std::string_view entry) {
+    for (const KernelChoice& choice : explain_kernels(name, features)) {
+      if (choice.entry != entry) continue;
+      std::string text = choice.table->name;
+      for (const auto& [table, reason] : choice.passed_over) text += "; " + reason;
+      return text;
+    }
+    return std::string();
+  };
+  EXPECT_THAT(reason_of("", kCpuAvx2 | kCpuAvx512, "matmul_nt bf16 bf16"),
+              HasSubstr("avx512; this machine lacks amx_bf16"));
+  EXPECT_THAT(reason_of("", kAllFeatures, "rms_norm"), HasSubstr("avx512; only by name"));
+  EXPECT_THAT(reason_of("", kAllFeatures, "rms_norm"), HasSubstr("has no such kernel"));
+  EXPECT_THAT(reason_of("ref", kAllFeatures, "add"), HasSubstr("--kernels=ref was asked for"));
+}
+#endif
+
 TEST(Registry, UnknownNameIsRefused) {
   const std::string message = usage_error("sse9", kAllFeatures);
   EXPECT_THAT(message, HasSubstr("--kernels=sse9: unknown"));

@@ -118,6 +118,7 @@ ActivationView Forward::activations(const Buffer& x, size_t cols,
 }
 
 void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observer) {
+  ctx_.observer = observer ? observer->products() : nullptr;
   embed(batch);
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
   const float eps = static_cast<float>(config_.rms_norm_eps);
@@ -152,6 +153,7 @@ void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observe
     if (observer) observer->hidden(layer + 1, rows(hidden_));
   }
   for (const SequenceInput& sequence : batch) sequence.cache->advance(sequence.tokens.size());
+  ctx_.observer = nullptr;
 }
 
 namespace {
@@ -262,6 +264,10 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch, bool
   if (q_lora) {
     norm_rows(q_a_.as<float>(), w.q_a_layernorm, eps, q_a_.as<float>());
     matmul(ctx_, task(activations(q_a_, q_lora, std::array{&w.q_b_proj}), w.q_b_proj, q_));
+  }
+
+  if (ctx_.observer) {
+    ctx_.observer->rows(w.kv_b_proj, kv_a_.data(), DType::kF32, shape.latent_dim(), num_tokens_);
   }
 
   const size_t half = shape.qk_rope_head_dim / 2;

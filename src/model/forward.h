@@ -40,6 +40,10 @@ class ForwardObserver {
   // moe_idx counts MoE layers. logits [tokens, experts]; indices, weights [tokens, top_k].
   virtual void router(size_t /*moe_idx*/, std::span<const float> /*logits*/,
                       std::span<const int32_t> /*indices*/, std::span<const float> /*weights*/) {}
+  // Not null: also sees the rows that every matrix of the layers multiplies (not lm_head, which
+  // logits() multiplies). kv_b_proj gets the latents of the new tokens, before the cache rounds
+  // them.
+  virtual MatmulObserver* products() { return nullptr; }
 };
 
 struct ForwardOptions {

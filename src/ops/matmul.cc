@@ -111,6 +111,9 @@ void matmul(const OpContext& ctx, std::span<const MatmulTask> tasks) {
     AXK1_CHECK(task.m == 0 || (task.x && task.y && task.x_stride >= task.w.cols));
     AXK1_CHECK(is_quantized(task.w.dtype) == (task.x_dtype == DType::kQ8));
     total += row_cost(task) * static_cast<double>(task.w.rows);
+    if (ctx.observer && task.m) {
+      ctx.observer->rows(task.w, task.x, task.x_dtype, task.x_stride, task.m);
+    }
   }
   const int num_threads = ctx.pool.num_threads();
   if (num_threads == 1) {

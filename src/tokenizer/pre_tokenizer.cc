@@ -13,6 +13,9 @@ namespace {
 using Kind = PreTokenizerStep::Kind;
 using Span = PreTokenizerScratch::Span;
 
+// No real tokenizer has more; each costs some milliseconds when it is loaded.
+constexpr size_t kMaxJoinedSteps = 32;
+
 bool delimits(Kind kind, char32_t c) {
   switch (kind) {
     case Kind::kDigits:
@@ -126,6 +129,38 @@ void rewrite(Kind kind, PreTokenizerScratch& scratch) {
 
 }  // namespace
 
+void PreTokenizer::join_class_runs() {
+  std::vector<PreTokenizerStep> joined;
+  size_t num_simple = 0;
+  std::vector<ClassRunShape> shapes;  // of the row of steps that is being looked at
+  const auto end_row = [&] {
+    if (shapes.empty()) return;
+    PreTokenizerStep step{.kind = Kind::kClassRuns};
+    step.class_runs = std::make_shared<const ClassRuns>(shapes);
+    joined.push_back(std::move(step));
+    shapes.clear();
+  };
+  for (PreTokenizerStep& step : steps) {
+    const bool simple = step.kind == Kind::kSplit && step.pattern->class_run() &&
+                        step.behavior == SplitBehavior::kIsolated && num_simple++ < kMaxJoinedSteps;
+    if (!simple) {
+      end_row();
+      joined.push_back(std::move(step));
+      continue;
+    }
+    shapes.push_back(*step.pattern->class_run());
+    if (shapes.size() > ClassRuns::kMaxRuns ||
+        ClassRuns::num_classes(shapes) > ClassRuns::kMaxClasses) {
+      ClassRunShape last = std::move(shapes.back());
+      shapes.pop_back();
+      end_row();
+      shapes.push_back(std::move(last));
+    }
+  }
+  end_row();
+  steps = std::move(joined);
+}
+
 void PreTokenizer::run(std::string_view text, RegexScratch& regex,
                        PreTokenizerScratch& scratch) const {
   scratch.text = text;
@@ -138,6 +173,12 @@ void PreTokenizer::run(std::string_view text, RegexScratch& regex,
     }
     std::swap(scratch.previous, scratch.pieces);
     scratch.pieces.clear();
+    if (step.kind == Kind::kClassRuns) {
+      for (const Piece piece : scratch.previous) {
+        step.class_runs->cut(scratch.text, piece, scratch.classes, scratch.pieces);
+      }
+      continue;
+    }
     if (step.kind == Kind::kSplit && step.behavior == SplitBehavior::kIsolated) {
       for (const Piece piece : scratch.previous) {
         split_isolated(*step.pattern, scratch.text, piece, regex, scratch.pieces);

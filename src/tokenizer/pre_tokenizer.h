@@ -2,12 +2,14 @@
 // Face's tokenizers.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "tokenizer/bpe.h"
+#include "tokenizer/class_run.h"
 #include "tokenizer/regex.h"
 
 namespace axk1 {
@@ -23,11 +25,13 @@ struct PreTokenizerStep {
     kWhitespaceSplit,
     kPrefixSpace,  // not a cut: a space put before every piece that begins with none
     kBytes,        // not a cut: every byte as its character (byte_to_char)
+    kClassRuns,    // several kSplit with kIsolated in one (join_class_runs)
   };
   Kind kind = Kind::kSplit;
   SplitBehavior behavior = SplitBehavior::kIsolated;
   bool invert = false;
   std::optional<Regex> pattern;
+  std::shared_ptr<const ClassRuns> class_runs;
 };
 
 // Buffers of one cut after the other. One per thread.
@@ -41,6 +45,7 @@ struct PreTokenizerScratch {
   };
   std::vector<Piece> previous;
   std::vector<Span> spans;
+  std::vector<uint8_t> classes;
   std::string rewritten[2];
 };
 
@@ -50,6 +55,9 @@ struct PreTokenizer {
   // The model reads bytes as their characters: a kBytes step behind all others, left out of `steps`
   // so that the model can do it with a table.
   bool bytes_last = false;
+
+  // Puts every row of steps that cut at simple patterns into one step with the same effect.
+  void join_class_runs();
 
   // Leaves the non-empty pieces of the text, in order, in scratch.pieces and scratch.text. The text
   // must outlive their use.

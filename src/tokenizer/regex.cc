@@ -132,6 +132,7 @@ struct Regex::Codes {
   Code plain;
   bool plain_is_jit = false;
   Code guarded;  // calls charge_steps before each item of the pattern
+  std::optional<ClassRunShape> class_run;
 };
 
 Regex::Regex(std::string_view pattern, RegexDialect dialect) {
@@ -140,6 +141,7 @@ Regex::Regex(std::string_view pattern, RegexDialect dialect) {
   codes_ = std::make_unique<Codes>();
   codes_->shown = pattern;
   codes_->cost = translated.cost;
+  codes_->class_run = parse_class_run(translated.pattern);
   if (translated.cost == RegexCost::kUnbounded) {
     // Start-of-match optimisations would search ahead without calling back.
     codes_->guarded = compile(translated.pattern,
@@ -162,12 +164,25 @@ Regex Regex::literal(std::string_view text) {
   return regex;
 }
 
+Regex Regex::pcre2(const std::string& pattern) {
+  Regex regex;
+  regex.codes_ = std::make_unique<Codes>();
+  regex.codes_->shown = pattern;
+  regex.codes_->cost = RegexCost::kConstant;
+  regex.codes_->plain = compile(pattern, PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, pattern);
+  return regex;
+}
+
 Regex::~Regex() = default;
 Regex::Regex(Regex&&) noexcept = default;
 Regex& Regex::operator=(Regex&&) noexcept = default;
 
 RegexCost Regex::cost() const {
   return codes_->cost;
+}
+
+const std::optional<ClassRunShape>& Regex::class_run() const {
+  return codes_->class_run;
 }
 
 RegexScan::RegexScan(const Regex& regex, std::string_view text, RegexScratch& scratch)

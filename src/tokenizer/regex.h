@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "tokenizer/class_run.h"
 #include "tokenizer/regex_translate.h"
 
 namespace axk1 {
@@ -42,12 +43,16 @@ class Regex {
   Regex(std::string_view pattern, RegexDialect dialect);
   // Matches exactly this text.
   static Regex literal(std::string_view text);
+  // A pattern of PCRE2 itself whose cost is RegexCost::kConstant.
+  static Regex pcre2(const std::string& pattern);
 
   ~Regex();
   Regex(Regex&&) noexcept;
   Regex& operator=(Regex&&) noexcept;
 
   RegexCost cost() const;
+  // The pattern where it is as simple as that (tokenizer/class_run.h).
+  const std::optional<ClassRunShape>& class_run() const;
 
  private:
   friend class RegexScan;

@@ -60,6 +60,7 @@ Tokenizer::Impl::Impl(TokenizerSpec&& s)
       bpe(spec.vocabulary, spec.merges, spec.bpe),
       decoder(std::move(spec.decoder)) {
   spec.merges = {};
+  spec.pre_tokenizer.join_class_runs();
   bytes_as_text = std::ranges::any_of(
                       spec.normalizer.steps,
                       [](const auto& step) { return step.kind == NormalizerStep::Kind::kBytes; }) ||
