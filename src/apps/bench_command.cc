@@ -10,6 +10,7 @@
 #include "apps/terminal.h"
 #include "base/error.h"
 #include "bench/csv.h"
+#include "bench/kernel_bench.h"
 #include "bench/model_bench.h"
 #include "io/json.h"
 #include "kernels/registry.h"
@@ -19,7 +20,7 @@
 namespace axk1 {
 namespace {
 
-const std::vector<std::string> kSuites = {"all", "prefill", "decode", "roofs"};
+const std::vector<std::string> kSuites = {"all", "prefill", "decode", "kernels", "roofs"};
 
 struct BenchArguments {
   ModelOptions model;  // model.model is read from `positionals`
@@ -118,6 +119,14 @@ void print_json(const Engine* engine, int threads, const Roofs& roofs,
                         {"share_of_roof", row.share_of_roof},
                         {"samples", std::move(samples)},
                         {"kernel", row.kernel}});
+    if (row.suite == "kernels") {
+      rows_out.back().as_object()["kernel_needs"] = row.kernel_needs;
+      json::array passed_over;
+      for (const auto& [kernel, reason] : row.passed_over) {
+        passed_over.push_back({{"kernel", kernel}, {"reason", reason}});
+      }
+      rows_out.back().as_object()["passed_over"] = std::move(passed_over);
+    }
   }
   json::object out{{"machine",
                     {{"features", cpu_feature_names(cpu_features())},
@@ -153,6 +162,28 @@ void print_table(int threads, const Roofs& roofs, const std::vector<BenchRow>& r
                   row.name.c_str(), row.value, row.bytes / 1e6, row.flops / 1e9, rate.c_str(),
                   100 * row.share_of_roof, row.kernel.c_str());
     print_out(line);
+  }
+}
+
+// Single kernels: figure, roof, share, whose it is and why not a better one.
+void print_kernels(const std::vector<BenchRow>& rows) {
+  std::string last;
+  for (const BenchRow& row : rows) {
+    const std::string rate = row.samples.empty()
+                                 ? "not measured"
+                                 : cat(decimals(row.value, 1), " / ", decimals(row.roof, 1), " ",
+                                       row.unit, " ", row.roof_name);
+    const bool alone = row.kernel_needs.empty() || row.kernel_needs == row.kernel;
+    char line[256];
+    std::snprintf(line, sizeof line, "%-32s %-36s %4.0f%%  ", row.name.c_str(), rate.c_str(),
+                  100 * row.share_of_roof);
+    print_out(cat(line, row.kernel, alone ? "" : cat(" (", row.kernel_needs, ")"), "\n"));
+    const std::string entry = row.name.substr(0, row.name.find(','));
+    if (entry == last) continue;  // a second figure of the same kernel
+    last = entry;
+    for (const auto& [kernel, reason] : row.passed_over) {
+      print_out(cat("    not ", kernel, ": ", reason, "\n"));
+    }
   }
 }
 
@@ -196,6 +227,25 @@ void run_bench(BenchArguments& a) {
     print_results(a, nullptr, pool.num_threads(), roofs, {});
     return;
   }
+  if (suite == "kernels") {
+    ThreadPool pool(a.model.threads > 0 ? a.model.threads : usable_cpus());
+    // A wrong name is said before the roofs are measured.
+    explain_kernels(a.model.kernels, cpu_features());
+    const Roofs roofs = measure_roofs(pool, {});
+    std::unique_ptr<Progress> progress;
+    const std::vector<BenchRow> rows =
+        bench_kernels(a.model.kernels, cpu_features(), pool, roofs,
+                      {.num_samples = a.bench.num_samples}, [&](size_t done, size_t total) {
+                        if (!progress)
+                          progress = std::make_unique<Progress>("measuring", "samples", total);
+                        progress->update(done);
+                      });
+    progress.reset();
+    print_results(a, nullptr, pool.num_threads(), roofs,
+                  a.json || a.csv ? rows : std::vector<BenchRow>());
+    if (!a.json && !a.csv) print_kernels(rows);
+    return;
+  }
   a.bench.run_prefill = suite != "decode";
   a.bench.run_decode = suite != "prefill";
   Roofs roofs;
@@ -221,9 +271,10 @@ void add_bench_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
       "bench", "Measure prefill and decode speed, and the share of the machine's roofs");
   const auto a = std::make_shared<BenchArguments>();
-  command->add_option("SUITE_OR_MODEL", a->positionals,
-                      "A suite (all, prefill, decode, roofs), a model directory, or both; the "
-                      "shipped model when none is named");
+  command->add_option(
+      "SUITE_OR_MODEL", a->positionals,
+      "A suite (all, prefill, decode, kernels, roofs), a model directory, or both; the "
+      "shipped model when none is named");
   add_engine_options(*command, a->model);
   command->add_option("--shape", a->shape,
                       "Synthetic weights instead of a model: axk1, or the path of a config.json");
@@ -257,6 +308,8 @@ void add_bench_command(CLI::App& app) {
       "of the L3 cache when a step fits it) or the arithmetic of the types used, whichever takes\n"
       "longer; bandwidth is probed beside every sample, since virtual machines change under one.\n"
       "Routing is by random tokens; bytes count the experts that were really read.\n\n"
+      "The suite kernels lists every kernel: which table it is taken from, why no better one was,\n"
+      "and its speed on all threads (products: streaming weights for one row, and 128 rows).\n\n"
       "Examples:\n"
       "  build/release/axk1 bench models/nano-v0\n"
       "  build/release/axk1 bench decode --shape axk1 --dense-layers 1 --moe-layers 1 "

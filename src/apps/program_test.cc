@@ -281,6 +281,24 @@ TEST(Bench, CsvHasAHeaderAndARowForEachFigure) {
   EXPECT_EQ(axk1({"bench", "roofs", "--csv", "--json"}).exit_code, 2);
 }
 
+TEST(Bench, KernelsSayWhoseTheyAreAndWhy) {
+  const ProcessResult result = axk1({"bench", "kernels", "--samples", "1", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const json::array rows = objects_of(result.out).at(0).at("rows").as_array();
+  EXPECT_GE(rows.size(), 20u);
+  for (const json::value& row : rows) {
+    EXPECT_EQ(row.at("suite").as_string(), "kernels");
+    EXPECT_NE(row.at("kernel").as_string(), "");
+    EXPECT_TRUE(row.at("kernel_needs").is_string());
+    EXPECT_GT(row.at("value").as_double(), 0);
+    EXPECT_NE(row.at("unit").as_string(), "");
+    for (const json::value& better : row.at("passed_over").as_array()) {
+      EXPECT_NE(better.at("reason").as_string(), "");
+    }
+  }
+  EXPECT_EQ(axk1({"bench", "kernels", "--kernels", "sse9"}).exit_code, 2);
+}
+
 TEST(Perplexity, JsonTextAndErrors) {
   const testing::TempDir dir;
   const std::string file = dir.write("text.txt", "한국의 수도는 서울이다.\n");

@@ -13,7 +13,7 @@ namespace axk1 {
 // One figure. `share_of_roof` is the median over samples of (roof time / measured time), each
 // against the roof probed beside it.
 struct BenchRow {
-  std::string suite;  // prefill | decode
+  std::string suite;  // prefill | decode | kernels
   std::string name;
   double value = 0;  // median
   std::string unit;  // tok/s
@@ -26,6 +26,13 @@ struct BenchRow {
   double share_of_roof = 0;
   std::vector<double> samples;  // in `unit`, in the order taken
   std::string kernel;
+
+  std::string kernel_needs;  // of single kernels: features that tell tables of one name apart
+  // Of single kernels: better tables that were not taken, and why (kernels/registry.h).
+  struct PassedOver {
+    std::string kernel, reason;
+  };
+  std::vector<PassedOver> passed_over;
 };
 
 struct ModelBenchOptions {
