@@ -112,7 +112,8 @@ TEST(ClassRuns, EveryCharacterIsInTheClassesThatPcre2Says) {
         append_utf8(text, c);
         text += between;
         if (c % 0x1000 != 0xfff) continue;
-        ASSERT_EQ(pieces_of(both.joined, text), pieces_of(both.plain, text)) << name << " up to " << static_cast<uint32_t>(c);
+        ASSERT_EQ(pieces_of(both.joined, text), pieces_of(both.plain, text))
+            << name << " up to " << static_cast<uint32_t>(c);
         text.clear();
         ++cases;
       }
