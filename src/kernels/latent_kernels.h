@@ -14,7 +14,7 @@
 //         integer sums times their scales; sum += e_p as above; the value weights w_p = e_p *
 //         scale of v_p are quantised to 0..255 with 255 for the largest of the span:
 //         acc = acc * correction + (max w / 255) * sum over p of round(255 w_p / max w) v_p
-// Sums are f32 (int8: exact integers within a span). So bf16 loses 2^-9 of each factor, int8 at most
+// Sums are f32 (int8: exact integers within a span). So bf16 loses at most 2^-8 of each factor, int8 at most
 // half a step of each: amax/254 for a latent or q, max w / 510 for a weight.
 //
 // Row invariance: a row's result, to the last bit, depends on its query and on the positions it
