@@ -9,6 +9,7 @@
 #include "apps/progress.h"
 #include "apps/terminal.h"
 #include "base/error.h"
+#include "bench/attention_bench.h"
 #include "bench/csv.h"
 #include "bench/kernel_bench.h"
 #include "bench/model_bench.h"
@@ -20,7 +21,8 @@
 namespace axk1 {
 namespace {
 
-const std::vector<std::string> kSuites = {"all", "prefill", "decode", "kernels", "roofs"};
+const std::vector<std::string> kSuites = {"all",       "prefill", "decode",
+                                          "attention", "kernels", "roofs"};
 
 struct BenchArguments {
   ModelOptions model;  // model.model is read from `positionals`
@@ -29,6 +31,7 @@ struct BenchArguments {
   size_t dense_layers = 1, moe_layers = 1, routed_experts = 0;
   ModelBenchOptions bench;
   bool json = false, csv = false;
+  AttentionBenchOptions attention;
 };
 
 DType format_dtype(const std::string& format) {
@@ -39,6 +42,16 @@ DType format_dtype(const std::string& format) {
   if (format == "q4") return DType::kQ4;
   if (format == "q3") return DType::kQ3;
   fail(ErrorCode::kUsage, "--format ", format, ": expected bf16, f16, f32, q8, q4 or q3");
+}
+
+// The sizes to measure: of --shape, else of a model's config.json, else of A.X K1.
+ModelConfig attention_config(const BenchArguments& a) {
+  if (!a.shape.empty() && !a.model.model.empty()) {
+    fail(ErrorCode::kUsage, "bench: found both a model and --shape, expected one of them");
+  }
+  if (!a.model.model.empty()) return load_model_config(a.model.model);
+  if (a.shape.empty() || a.shape == "axk1") return axk1_shape(1, 0, 0);
+  return load_model_config(a.shape);
 }
 
 std::unique_ptr<Engine> make_engine(BenchArguments& a) {
@@ -152,14 +165,15 @@ void print_table(int threads, const Roofs& roofs, const std::vector<BenchRow>& r
   }
   if (rows.empty()) return;
   char line[256];
-  std::snprintf(line, sizeof line, "%-28s %10s %10s %10s  %-22s %6s  %s\n", "", "tok/s", "MB/step",
-                "GFLOP", "achieved / roof", "share", "kernels");
+  std::snprintf(line, sizeof line, "%-30s %10s %-8s %9s %8s  %-24s %5s  %s\n", "", "value", "",
+                "MB/step", "GFLOP", "achieved / roof", "share", "kernels");
   print_out(line);
   for (const BenchRow& row : rows) {
     const std::string rate =
         cat(decimals(row.achieved, 1), " / ", decimals(row.roof, 1), " ", row.roof_unit);
-    std::snprintf(line, sizeof line, "%-28s %10.1f %10.1f %10.2f  %-22s %5.0f%%  %s\n",
-                  row.name.c_str(), row.value, row.bytes / 1e6, row.flops / 1e9, rate.c_str(),
+    std::snprintf(line, sizeof line, "%-30s %10s %-8s %9.1f %8.2f  %-24s %4.0f%%  %s\n",
+                  row.name.c_str(), decimals(row.value, row.value < 100 ? 3 : 1).c_str(),
+                  row.unit.c_str(), row.bytes / 1e6, row.flops / 1e9, rate.c_str(),
                   100 * row.share_of_roof, row.kernel.c_str());
     print_out(line);
   }
@@ -246,6 +260,23 @@ void run_bench(BenchArguments& a) {
     if (!a.json && !a.csv) print_kernels(rows);
     return;
   }
+  if (suite == "attention") {
+    ThreadPool pool(a.model.threads > 0 ? a.model.threads : usable_cpus());
+    const KernelTable kernels = select_kernels(a.model.kernels, cpu_features());
+    const ModelConfig config = attention_config(a);
+    if (const auto dtype = engine_options(a.model).cache_dtype) a.attention.cache_dtypes = {*dtype};
+    a.attention.num_samples = a.bench.num_samples;
+    const Roofs roofs = measure_roofs(pool, {});
+    std::unique_ptr<Progress> progress;
+    const std::vector<BenchRow> rows =
+        bench_attention(config, kernels, pool, roofs, a.attention, [&](size_t done, size_t total) {
+          if (!progress) progress = std::make_unique<Progress>("measuring", "samples", total);
+          progress->update(done);
+        });
+    progress.reset();
+    print_results(a, nullptr, pool.num_threads(), roofs, rows);
+    return;
+  }
   a.bench.run_prefill = suite != "decode";
   a.bench.run_decode = suite != "prefill";
   Roofs roofs;
@@ -273,7 +304,8 @@ void add_bench_command(CLI::App& app) {
   const auto a = std::make_shared<BenchArguments>();
   command->add_option(
       "SUITE_OR_MODEL", a->positionals,
-      "A suite (all, prefill, decode, kernels, roofs), a model directory, or both; the "
+      "A suite (all: prefill and decode; or one of them, attention, kernels, roofs), a "
+      "model directory, or both; the "
       "shipped model when none is named");
   add_engine_options(*command, a->model);
   command->add_option("--shape", a->shape,
@@ -297,6 +329,10 @@ void add_bench_command(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--depth", a->bench.depth, "Tokens a decoding sequence already holds")
       ->capture_default_str();
+  command->add_option("--depths", a->attention.depths, "Positions attended to, of suite attention")
+      ->delimiter(',')
+      ->check(CLI::Range(2, 1 << 24))
+      ->capture_default_str();
   command->add_option("--samples", a->bench.num_samples, "Samples of each figure")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -307,7 +343,11 @@ void add_bench_command(CLI::App& app) {
       "Figures are medians of interleaved samples. The roof of a figure is memory bandwidth (that\n"
       "of the L3 cache when a step fits it) or the arithmetic of the types used, whichever takes\n"
       "longer; bandwidth is probed beside every sample, since virtual machines change under one.\n"
-      "Routing is by random tokens; bytes count the experts that were really read.\n\n"
+      "Routing is by random tokens; bytes count the experts that were really read.\n"
+      "Suite attention needs no weights: decode attention of one layer (of --shape or of a "
+      "model's\n"
+      "config.json; default A.X K1) at --depths, with each type of cache or that of "
+      "--cache-dtype.\n"
       "The suite kernels lists every kernel: which table it is taken from, why no better one was,\n"
       "and its speed on all threads (products: streaming weights for one row, and 128 rows).\n\n"
       "Examples:\n"

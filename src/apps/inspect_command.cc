@@ -78,7 +78,7 @@ Inspection inspect(const InspectOptions& options) {
   plan.weight_bytes = found.compute_dtype == DType::kBF16
                           ? std::min(found.weight_bytes, 2 * found.counts.total())
                           : found.weight_bytes;
-  plan.cache_dtype = found.compute_dtype;
+  plan.cache_dtype = default_cache_dtype(found.compute_dtype);
   found.memory = plan_memory(found.config, plan);
   found.machine_bytes = machine_memory_bytes();
   return found;
@@ -104,7 +104,8 @@ std::vector<Part> parts(const ParameterCounts& n) {
 uint64_t context_that_fits(const Inspection& found) {
   const uint64_t fixed = found.memory.weights + found.memory.scratch;
   if (found.machine_bytes <= fixed) return 0;
-  return (found.machine_bytes - fixed) / kv_bytes_per_token(found.config, found.compute_dtype);
+  return (found.machine_bytes - fixed) /
+         kv_bytes_per_token(found.config, default_cache_dtype(found.compute_dtype));
 }
 
 json::object to_json(const Inspection& found) {
@@ -120,7 +121,7 @@ json::object to_json(const Inspection& found) {
       {"dtype", dtype_name(c.dtype)},
       {"compute_dtype", dtype_name(found.compute_dtype)},
       {"weight_bytes", found.weight_bytes},
-      {"kv_bytes_per_token", kv_bytes_per_token(c, found.compute_dtype)},
+      {"kv_bytes_per_token", kv_bytes_per_token(c, default_cache_dtype(found.compute_dtype))},
       {"num_hidden_layers", c.num_hidden_layers},
       {"num_moe_layers", c.num_moe_layers()},
       {"vocab_size", c.vocab_size},
@@ -216,9 +217,10 @@ void print_text(const Inspection& found) {
   print_line("weights",
              cat(with_commas(found.weight_bytes), " bytes (", human_bytes(found.weight_bytes),
                  "), ", dtype_name(found.config.dtype)));
-  print_line("cache per token",
-             cat(with_commas(kv_bytes_per_token(found.config, found.compute_dtype)), " bytes, ",
-                 dtype_name(found.compute_dtype)));
+  print_line(
+      "cache per token",
+      cat(with_commas(kv_bytes_per_token(found.config, default_cache_dtype(found.compute_dtype))),
+          " bytes, ", dtype_name(found.compute_dtype)));
   if (found.checkpoint) {
     const CheckpointSummary& s = *found.checkpoint;
     print_line("checkpoint", cat(s.num_tensors, " tensors in ", s.num_files,

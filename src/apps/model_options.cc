@@ -23,6 +23,10 @@ void add_engine_options(CLI::App& command, ModelOptions& options) {
                      "Kernels to compute with: ref, avx2, avx512, ... (default: the best here)");
   command.add_option("--dtype", options.dtype, "Number type to compute in (default: the model's)")
       ->check(CLI::IsMember({"f32", "bf16"}));
+  command
+      .add_option("--cache-dtype", options.cache_dtype,
+                  "Number type of the attention cache: f32, bf16 or int8 (default: --dtype)")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
 }
 
 EngineOptions engine_options(const ModelOptions& options) {
@@ -31,6 +35,9 @@ EngineOptions engine_options(const ModelOptions& options) {
   engine.kernels = options.kernels;
   if (options.dtype == "f32") engine.dtype = DType::kF32;
   if (options.dtype == "bf16") engine.dtype = DType::kBF16;
+  for (CacheDType dtype : {CacheDType::kF32, CacheDType::kBF16, CacheDType::kI8}) {
+    if (options.cache_dtype == cache_dtype_name(dtype)) engine.cache_dtype = dtype;
+  }
   return engine;
 }
 

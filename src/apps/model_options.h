@@ -12,10 +12,11 @@ class App;
 namespace axk1 {
 
 struct ModelOptions {
-  std::string model;    // a Hugging Face directory
-  int threads = 0;      // 0: every usable processor
-  std::string kernels;  // empty: the best of the machine
-  std::string dtype;    // "f32", "bf16" or empty: as the checkpoint
+  std::string model;        // a Hugging Face directory
+  int threads = 0;          // 0: every usable processor
+  std::string kernels;      // empty: the best of the machine
+  std::string dtype;        // "f32", "bf16" or empty: as the checkpoint
+  std::string cache_dtype;  // "f32", "bf16", "int8" or empty: as dtype
 };
 
 enum class ModelArgument { kRequired, kOptional };

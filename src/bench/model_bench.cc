@@ -97,8 +97,7 @@ Work work_of(Engine& engine, size_t sequences, size_t tokens, size_t logit_rows,
     const double lora = static_cast<double>(c.kv_lora_rank);
     const double absorbed = lora + lora + static_cast<double>(c.qk_rope_head_dim);
     const double expanded = static_cast<double>(c.qk_head_dim() + c.v_head_dim);
-    const bool expands = engine.forward().options().mla_form == MlaForm::kExpanded ||
-                         tokens / sequences > static_cast<size_t>(c.kv_lora_rank);
+    const bool expands = engine.forward().mla_form(tokens / sequences) == MlaForm::kExpanded;
     work.f32_flops += 2 * t * context * static_cast<double>(c.num_attention_heads) *
                       (expands && !last ? expanded : absorbed);
   }

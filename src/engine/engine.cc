@@ -93,7 +93,8 @@ void Engine::finish_construction(const EngineOptions& options) {
       std::make_unique<ThreadPool>(options.num_threads > 0 ? options.num_threads : usable_cpus());
   forward_ = std::make_unique<Forward>(
       config_, weights_, kernels_, *pool_,
-      ForwardOptions{.max_batch_tokens = std::max(size_t{1}, options.prefill_tokens)});
+      ForwardOptions{.max_batch_tokens = std::max(size_t{1}, options.prefill_tokens),
+                     .cache_dtype = options.cache_dtype});
 }
 
 const Tokenizer& Engine::require_tokenizer() const {

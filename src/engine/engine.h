@@ -20,10 +20,11 @@
 namespace axk1 {
 
 struct EngineOptions {
-  int num_threads = 0;          // 0: every usable processor
-  std::string kernels;          // name of a kernel table; empty: the best of the machine
-  std::optional<DType> dtype;   // see LoadOptions::dtype
-  size_t prefill_tokens = 512;  // most tokens of one forward step
+  int num_threads = 0;                    // 0: every usable processor
+  std::string kernels;                    // name of a kernel table; empty: the best of the machine
+  std::optional<DType> dtype;             // see LoadOptions::dtype
+  size_t prefill_tokens = 512;            // most tokens of one forward step
+  std::optional<CacheDType> cache_dtype;  // absent: the type computed in
 };
 
 // What generation_config.json proposes; absent fields are empty.

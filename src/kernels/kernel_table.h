@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/latent_kernels.h"
 #include "tensor/dtype.h"
 
 namespace axk1 {
@@ -57,6 +58,10 @@ using QuantMatmulKernel = void (*)(const QuantMatmulArgs&);
 enum class QuantType : uint8_t { kQ8, kQ4, kQ3 };
 inline constexpr size_t kNumQuantTypes = 3;
 
+// The cache types that have such kernels; attention to a cache of f32 is made of matrix products.
+enum class LatentTypes : uint8_t { kBF16, kI8 };
+inline constexpr size_t kNumLatentTypes = 2;
+
 struct KernelTable {
   // What --kernels= takes. The table of an extension bears the name of its instruction set.
   const char* name;
@@ -78,6 +83,9 @@ struct KernelTable {
   // Rounds x [n] to 8 bits, activation_row_bytes(n) at y, 64-byte aligned: q = round(x * (127 /
   // m)), ties to even, with m = max|x| of the block.
   void (*quantize_row)(const float* x, void* y, size_t n);
+
+  // Attention over latents in bf16 and in int8, indexed by LatentTypes.
+  LatentKernels latent[kNumLatentTypes];
 
   // y = x / sqrt(mean(x²) + eps) * weight, all [n]. y may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, float* y, size_t n);

@@ -40,6 +40,10 @@ void each_entry(Visit&& visit) {
   visit(
       "quantize_row", [](auto& t) -> auto& { return t.quantize_row; });
   visit(
+      "latent bf16", [](auto& t) -> auto& { return t.latent[0]; });
+  visit(
+      "latent int8", [](auto& t) -> auto& { return t.latent[1]; });
+  visit(
       "rms_norm", [](auto& t) -> auto& { return t.rms_norm; });
   visit(
       "silu_mul", [](auto& t) -> auto& { return t.silu_mul; });

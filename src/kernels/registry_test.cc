@@ -28,6 +28,9 @@ std::string usage_error(std::string_view name, uint32_t features) {
 void expect_whole(const KernelTable& table) {
   for (size_t i = 0; i < kNumMatmulTypes; ++i) EXPECT_TRUE(table.matmul_nt[i]);
   for (size_t i = 0; i + 1 < kNumMatmulTypes; ++i) EXPECT_TRUE(table.matmul_nn[i]);
+  for (const LatentKernels& latent : table.latent) {
+    EXPECT_TRUE(latent.load && latent.attend && latent.store);
+  }
   EXPECT_TRUE(table.rms_norm && table.silu_mul && table.softmax_block && table.add && table.axpy &&
               table.scale && table.f32_to_bf16 && table.bf16_to_f32 && table.f16_to_f32);
 }

@@ -132,7 +132,7 @@ TEST(Config, ReleasedSizesGiveThePublishedCounts) {
   EXPECT_EQ(counts.router + counts.shared_experts + counts.routed_experts,
             uint64_t{60} * 8'501'133'312u);
   EXPECT_EQ(counts.embedding, 1'174'405'120u);
-  EXPECT_EQ(kv_bytes_per_token(config, DType::kBF16), 70'272u);
+  EXPECT_EQ(kv_bytes_per_token(config, CacheDType::kBF16), 70'272u);
   EXPECT_DOUBLE_EQ(config.softmax_scale(), std::pow(192.0, -0.5));
   EXPECT_NEAR(config.rope_attention_scaling(), 1.138629, 1e-6);
   EXPECT_EQ(config.eos_token_ids, (std::vector<int32_t>{163'704, 163'691}));

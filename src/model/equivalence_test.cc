@@ -17,16 +17,21 @@ using testing::run_whole;
 struct Param {
   std::string name;
   DType dtype;
+  CacheDType cache;
 };
 
 void PrintTo(const Param& param, std::ostream* out) {
-  *out << param.name << " " << dtype_name(param.dtype);
+  *out << param.name << " " << dtype_name(param.dtype) << ", cache "
+       << cache_dtype_name(param.cache);
 }
 
 std::vector<Param> every_case() {
   std::vector<Param> params;
   for (const std::string& name : testing::kGoldenCases) {
-    for (DType dtype : {DType::kF32, DType::kBF16}) params.push_back({name, dtype});
+    params.push_back({name, DType::kF32, CacheDType::kF32});
+    params.push_back({name, DType::kBF16, CacheDType::kBF16});
+    params.push_back({name, DType::kBF16, CacheDType::kI8});
+    params.push_back({name, DType::kF32, CacheDType::kBF16});
   }
   return params;
 }
@@ -36,7 +41,8 @@ class Equivalence : public ::testing::TestWithParam<Param> {
   Equivalence() : golden_(GetParam().name), ids_(golden_.ids("ids")) {}
 
   LoadedModel load(const std::string& kernels, int num_threads, MlaForm form) {
-    return LoadedModel(golden_.dir, GetParam().dtype, kernels, num_threads, {.mla_form = form});
+    return LoadedModel(golden_.dir, GetParam().dtype, kernels, num_threads,
+                       {.mla_form = form, .cache_dtype = GetParam().cache});
   }
 
   GoldenCase golden_;
@@ -45,7 +51,8 @@ class Equivalence : public ::testing::TestWithParam<Param> {
 
 INSTANTIATE_TEST_SUITE_P(Cases, Equivalence, ::testing::ValuesIn(every_case()),
                          [](const auto& test) {
-                           std::string name = test.param.name + "_" + dtype_name(test.param.dtype);
+                           std::string name = test.param.name + "_" + dtype_name(test.param.dtype) +
+                                              "_" + cache_dtype_name(test.param.cache);
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
@@ -114,7 +121,7 @@ TEST_P(Equivalence, ThreadsDoNotMatter) {
 // Different sums of the same products. In f32 they differ by rounding; in bf16 a choice of the
 // router may flip, so there the plain model is the judge (golden_test.cc).
 TEST_P(Equivalence, AbsorbedEqualsExpanded) {
-  if (GetParam().dtype != DType::kF32) GTEST_SKIP() << "skipped: compared in f32 only";
+  if (GetParam().cache != CacheDType::kF32) GTEST_SKIP() << "skipped: compared in f32 only";
   LoadedModel absorbed = load("", 2, MlaForm::kAbsorbed);
   LoadedModel expanded = load("", 2, MlaForm::kExpanded);
   const std::vector<float> a = run_whole(absorbed, ids_, ids_.size());

@@ -55,7 +55,8 @@ Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const K
       dtype_(weights.compute_dtype),
       router_shape_(router_shape(config)),
       inv_freq_(config.rope_inv_freq()),
-      mla_(mla_shape(config), static_cast<float>(config.softmax_scale()), dtype_,
+      cache_dtype_(options.cache_dtype.value_or(default_cache_dtype(dtype_))),
+      mla_(mla_shape(config), static_cast<float>(config.softmax_scale()), cache_dtype_,
            options.max_batch_tokens, pool.num_threads()),
       moe_(moe_shape(config), dtype_, weights.any_quantized(), options.max_batch_tokens) {
   const size_t tokens = options.max_batch_tokens;
@@ -190,7 +191,7 @@ void Forward::embed(std::span<const SequenceInput> batch) {
   num_tokens_ = 0;
   for (const SequenceInput& sequence : batch) {
     AXK1_CHECK(!sequence.tokens.empty() && sequence.cache);
-    AXK1_CHECK(sequence.cache->dtype() == dtype_);
+    AXK1_CHECK(sequence.cache->dtype() == cache_dtype_);
     AXK1_CHECK(sequence.cache->capacity() >= sequence.cache->length() + sequence.tokens.size());
     AXK1_CHECK(num_tokens_ + sequence.tokens.size() <= options_.max_batch_tokens);
     for (size_t i = 0; i < sequence.tokens.size(); ++i) {
@@ -310,12 +311,8 @@ void Forward::write_cache(size_t layer) {
       ctx_.kernels.rms_norm(kv, w.kv_a_layernorm.data(), eps, kv, lora);
       rope(kv + lora, half, cos_.as<float>() + t * half, sin_.as<float>() + t * half,
            config_.rope_interleave);
-      void* row = cache_of_[t]->row(layer, position_of_[t]);
-      if (dtype_ == DType::kBF16) {
-        ctx_.kernels.f32_to_bf16(kv, static_cast<uint16_t*>(row), latent);
-      } else {
-        std::memcpy(row, kv, latent * sizeof(float));
-      }
+      write_latent_row(ctx_.kernels, cache_dtype_, shape.latent(), kv,
+                       cache_of_[t]->row(layer, position_of_[t]));
     }
   });
 }
@@ -372,6 +369,11 @@ void Forward::mlp(size_t layer, ForwardObserver* observer) {
       ctx_.kernels.add(out, hidden_.as<float>() + t * hidden, hidden);
     }
   });
+}
+
+MlaForm Forward::mla_form(size_t num_rows) const {
+  if (options_.mla_form != MlaForm::kAutomatic) return options_.mla_form;
+  return cheaper_mla_form(ctx_.kernels, mla_shape(config_), cache_dtype_, num_rows);
 }
 
 std::span<const float> Forward::logits(size_t first_row, size_t count) {

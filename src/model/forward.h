@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -49,15 +50,17 @@ class ForwardObserver {
 struct ForwardOptions {
   size_t max_batch_tokens = 512;  // tokens of one run(), over all sequences
   MlaForm mla_form = MlaForm::kAutomatic;
+  std::optional<CacheDType> cache_dtype;  // absent: the compute type
 };
 
 // Owns all memory that a step needs, reserved at construction: run() allocates nothing once the
 // work lists have reached their size. References are kept. One thread at a time.
 //
 // Compute type f32 rounds nothing but sums. With bf16, the MLPs (dense, shared and routed: four
-// fifths of A.X K1's arithmetic) multiply activations rounded to bf16, and the cache holds bf16;
-// attention, router, head, norms and the residual stream stay in f32. So bf16 is closer to f32 than
-// the official implementation's bf16 is, where every activation is rounded. Quantised weights
+// fifths of A.X K1's arithmetic) multiply activations rounded to bf16, and the cache holds bf16
+// unless the options say otherwise; router, head, norms, the residual stream and the projections of
+// attention stay in f32 (for its products over the cache see ops/mla.h). So bf16 is closer to f32
+// than the official implementation's bf16 is, where every activation is rounded. Quantised weights
 // multiply activations rounded to 8 bits wherever they stand (kernels/kernel_table.h).
 class Forward {
  public:
@@ -73,7 +76,9 @@ class Forward {
   std::span<const float> logits(size_t first_row, size_t count);
   size_t num_logit_rows() const { return num_logit_rows_; }
 
-  DType cache_dtype() const { return dtype_; }
+  CacheDType cache_dtype() const { return cache_dtype_; }
+  // The form of attention for a sequence of this many new tokens.
+  MlaForm mla_form(size_t num_rows) const;
   const ForwardOptions& options() const { return options_; }
 
  private:
@@ -89,9 +94,10 @@ class Forward {
   const ModelWeights& weights_;
   OpContext ctx_;
   ForwardOptions options_;
-  DType dtype_;  // of MLP activations and of the cache: f32 or bf16
+  DType dtype_;  // of MLP activations: f32 or bf16
   RouterShape router_shape_;
   std::vector<float> inv_freq_;
+  CacheDType cache_dtype_;
   Mla mla_;
   Moe moe_;
 

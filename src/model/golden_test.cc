@@ -169,5 +169,34 @@ TEST_P(Golden, Bf16IsNoFurtherFromF32ThanTheOfficialBf16) {
   EXPECT_LE(kl, official_kl);
 }
 
+// What the type of the cache alone costs, everything else in f32. In bf16 no more than the official
+// bf16, which rounds all there is. In int8 a number is off by a step of amax / 127, evenly: amax /
+// 440 in the mean square, and with amax three times the part's own mean square 0.0068 of it. In
+// bf16 a number is off by up to 2^-8 of itself: 0.0016 to 0.0023 in the mean square. So int8 may be
+// off by 0.0068 / 0.0016 = 4.3 times as much (less where a flipped choice of the router hides
+// both).
+TEST_P(Golden, CacheDTypesCostTheirRounding) {
+  const GoldenCase golden(GetParam().name);
+  const std::vector<int32_t> ids = golden.ids("ids");
+  const std::vector<float> expected = golden.tensor("logits");
+  const json::value& official = golden.document.at("official_bf16_vs_f32");
+  double rms[2], kl[2];
+  for (size_t i : {0, 1}) {
+    const CacheDType cache = i == 0 ? CacheDType::kBF16 : CacheDType::kI8;
+    LoadedModel model(golden.dir, DType::kF32, GetParam().kernels, 2,
+                      {.mla_form = MlaForm::kAbsorbed, .cache_dtype = cache});
+    const std::vector<float> logits = run_whole(model, ids, ids.size());
+    rms[i] = compare(logits, expected).rms;
+    kl[i] = mean_kl(expected, logits, static_cast<size_t>(model.config.vocab_size));
+    std::printf("[ cache ] %s %s %s: rms %.4f, kl %.6f\n", GetParam().name.c_str(),
+                GetParam().kernels.c_str(), cache_dtype_name(cache), rms[i], kl[i]);
+  }
+  EXPECT_LE(rms[0], official.at("logits_rms").to_number<double>());
+  EXPECT_LE(kl[0], official.at("kl_mean").to_number<double>());
+  EXPECT_GT(rms[0], kToleranceOfRms) << "the cache was not in bf16";
+  EXPECT_LE(rms[1], 4.3 * rms[0]);
+  EXPECT_GT(rms[1], rms[0]) << "the cache was not in int8";
+}
+
 }  // namespace
 }  // namespace axk1

@@ -1,23 +1,39 @@
 #include "model/kv_cache.h"
 
+#include <algorithm>
+
+#include "base/bits.h"
 #include "base/check.h"
 
 namespace axk1 {
+namespace {
 
-KvCache::KvCache(const ModelConfig& config, DType dtype)
+// Of one buffer, where the cache is that large already: enough for huge pages, which attention,
+// reading a few bytes of every row at a time, needs more than the weights do.
+constexpr size_t kGrowthBytes = size_t{4} << 20;
+
+}  // namespace
+
+KvCache::KvCache(const ModelConfig& config, CacheDType dtype)
     : num_layers_(static_cast<size_t>(config.num_hidden_layers)),
-      row_bytes_(static_cast<size_t>(config.kv_lora_rank + config.qk_rope_head_dim) *
-                 dtype_bytes(dtype)),
+      row_bytes_(latent_row_bytes(dtype, {.lora = static_cast<size_t>(config.kv_lora_rank),
+                                          .rope = static_cast<size_t>(config.qk_rope_head_dim)})),
       dtype_(dtype),
       blocks_(num_layers_) {}
 
 void KvCache::reserve(size_t num_tokens) {
-  const size_t layer_bytes = kLatentBlockTokens * row_bytes_;
-  while (capacity() < num_tokens) {
-    buffers_.emplace_back(num_layers_ * layer_bytes);
-    const char* block = buffers_.back().as<char>();
+  if (num_tokens <= capacity()) return;
+  const size_t block_bytes = num_layers_ * layer_bytes();
+  const size_t needed = ceil_div(num_tokens, kLatentBlockTokens) - block_of_.size();
+  const size_t count =
+      std::max(needed, std::min(block_of_.size() / 2, ceil_div(kGrowthBytes, block_bytes)));
+  buffers_.emplace_back(count * block_bytes);
+  char* memory = buffers_.back().as<char>();
+  for (size_t i = 0; i < count; ++i) {
+    char* block = memory + i * block_bytes;
+    block_of_.push_back(block);
     for (size_t layer = 0; layer < num_layers_; ++layer) {
-      blocks_[layer].push_back(block + layer * layer_bytes);
+      blocks_[layer].push_back(block + layer * layer_bytes());
     }
   }
 }
@@ -34,9 +50,8 @@ void KvCache::advance(size_t num_tokens) {
 
 void* KvCache::row(size_t layer, size_t position) {
   AXK1_CHECK(position < capacity());
-  char* buffer = buffers_[position / kLatentBlockTokens].as<char>();
-  const size_t row_idx = layer * kLatentBlockTokens + position % kLatentBlockTokens;
-  return buffer + row_idx * row_bytes_;
+  return block_of_[position / kLatentBlockTokens] + layer * layer_bytes() +
+         position % kLatentBlockTokens * row_bytes_;
 }
 
 }  // namespace axk1

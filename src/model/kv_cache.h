@@ -1,5 +1,5 @@
 // The compressed cache of one sequence: for every layer and position the normed latent and the
-// rotated shared key, kv_lora_rank + qk_rope_head_dim numbers.
+// rotated shared key, kv_lora_rank + qk_rope_head_dim numbers (ops/latent_cache.h).
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,11 @@ namespace axk1 {
 // Movable. Not for use by two threads at once.
 class KvCache {
  public:
-  // `dtype`: f32 or bf16.
-  KvCache(const ModelConfig& config, DType dtype);
+  KvCache(const ModelConfig& config, CacheDType dtype);
 
   size_t length() const { return length_; }  // positions that hold a token
-  size_t capacity() const { return buffers_.size() * kLatentBlockTokens; }
-  DType dtype() const { return dtype_; }
+  size_t capacity() const { return block_of_.size() * kLatentBlockTokens; }
+  CacheDType dtype() const { return dtype_; }
 
   // Makes capacity() at least num_tokens. Throws Error(kOutOfMemory).
   void reserve(size_t num_tokens);
@@ -31,18 +30,21 @@ class KvCache {
   // Counts the positions that the forward pass has just written.
   void advance(size_t num_tokens);
 
-  // The row of a position that was reserved: [latent_dim].
+  // The row of a position that was reserved.
   void* row(size_t layer, size_t position);
 
-  // The blocks of a layer: [capacity / kLatentBlockTokens], each [kLatentBlockTokens, latent_dim].
+  // The blocks of a layer: [capacity / kLatentBlockTokens], each kLatentBlockTokens rows.
   const void* const* blocks(size_t layer) const { return blocks_[layer].data(); }
 
  private:
+  size_t layer_bytes() const { return kLatentBlockTokens * row_bytes_; }
+
   size_t num_layers_;
   size_t row_bytes_;
-  DType dtype_;
+  CacheDType dtype_;
   size_t length_ = 0;
-  std::vector<Buffer> buffers_;                   // one a block: [layers, tokens, latent_dim]
+  std::vector<Buffer> buffers_;                   // each some blocks: [blocks, layers, tokens] rows
+  std::vector<char*> block_of_;                   // [blocks] the memory of its layers
   std::vector<std::vector<const void*>> blocks_;  // [layers][blocks]
 };
 

@@ -66,10 +66,10 @@ double approximate_parameters(const ModelConfig& config) {
   return parts_of<double>(config).total();
 }
 
-uint64_t kv_bytes_per_token(const ModelConfig& config, DType cache_dtype) {
-  return static_cast<uint64_t>(config.num_hidden_layers) *
-         static_cast<uint64_t>(config.kv_lora_rank + config.qk_rope_head_dim) *
-         dtype_bytes(cache_dtype);
+uint64_t kv_bytes_per_token(const ModelConfig& config, CacheDType cache_dtype) {
+  const LatentShape row{.lora = static_cast<size_t>(config.kv_lora_rank),
+                        .rope = static_cast<size_t>(config.qk_rope_head_dim)};
+  return static_cast<uint64_t>(config.num_hidden_layers) * latent_row_bytes(cache_dtype, row);
 }
 
 MemoryPlan plan_memory(const ModelConfig& config, const PlanOptions& options) {

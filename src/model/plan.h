@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "model/config.h"
-#include "tensor/dtype.h"
+#include "ops/latent_cache.h"
 
 namespace axk1 {
 
@@ -45,7 +45,7 @@ ParameterCounts count_parameters(const ModelConfig& config);
 double approximate_parameters(const ModelConfig& config);
 
 // MLA keeps the normed latent and the rotated key of each layer.
-uint64_t kv_bytes_per_token(const ModelConfig& config, DType cache_dtype);
+uint64_t kv_bytes_per_token(const ModelConfig& config, CacheDType cache_dtype);
 
 // Memory that running needs, in bytes.
 struct MemoryPlan {
@@ -59,7 +59,7 @@ struct PlanOptions {
   uint64_t context_tokens = 0;
   uint64_t chunk_tokens = 512;  // computed at once
   uint64_t weight_bytes = 0;
-  DType cache_dtype = DType::kBF16;
+  CacheDType cache_dtype = CacheDType::kBF16;
 };
 
 MemoryPlan plan_memory(const ModelConfig& config, const PlanOptions& options);

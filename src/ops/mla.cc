@@ -12,49 +12,72 @@
 namespace axk1 {
 
 // (heads x query rows) in one absorbed tile, query rows in one expanded tile.
-static constexpr size_t kTileRows = 64;
+static constexpr size_t kTileRows = kMaxLatentRows;
 
-MlaForm cheaper_mla_form(const MlaShape& s, size_t num_rows) {
-  // Per cached position and head: absorbed 2 * lora + rope for each row; expanded nope + rope + v
-  // for each row, and once the expansion lora * (nope + v).
-  const size_t absorbed = num_rows * (s.kv_lora_rank + s.latent_dim());
-  const size_t expanded =
-      num_rows * (s.qk_head_dim() + s.v_head_dim) + s.kv_lora_rank * s.kv_head_dim();
+MlaForm cheaper_mla_form(const KernelTable& kernels, const MlaShape& s, CacheDType cache_dtype,
+                         size_t num_rows) {
+  // In f32 multiply-adds per cached position and head. Absorbed: 2 * lora + rope for each row.
+  // Expanded: nope + rope + v for each row, and once the expansion lora * (nope + v).
+  double cost = 1;
+  if (cache_dtype == CacheDType::kBF16) {
+    cost = kernels.latent[static_cast<size_t>(LatentTypes::kBF16)].relative_cost;
+  }
+  if (cache_dtype == CacheDType::kI8) {
+    cost = kernels.latent[static_cast<size_t>(LatentTypes::kI8)].relative_cost;
+  }
+  const double absorbed = cost * static_cast<double>(num_rows * (s.kv_lora_rank + s.latent_dim()));
+  const double expanded = static_cast<double>(num_rows * (s.qk_head_dim() + s.v_head_dim) +
+                                              s.kv_lora_rank * s.kv_head_dim());
   return expanded < absorbed ? MlaForm::kExpanded : MlaForm::kAbsorbed;
 }
 
-Mla::Mla(const MlaShape& shape, float softmax_scale, DType cache_dtype, size_t max_rows,
+Mla::Mla(const MlaShape& shape, float softmax_scale, CacheDType cache_dtype, size_t max_rows,
          int num_threads)
-    : shape_(shape), softmax_scale_(softmax_scale), cache_dtype_(cache_dtype), max_rows_(max_rows) {
-  AXK1_CHECK(cache_dtype == DType::kF32 || cache_dtype == DType::kBF16);
+    : shape_(shape),
+      softmax_scale_(softmax_scale),
+      cache_dtype_(cache_dtype),
+      row_bytes_(latent_row_bytes(cache_dtype, shape.latent())),
+      max_rows_(max_rows) {
   const size_t states = std::max(kTileRows, max_rows);
-  // Floats for each thread, in the order of Scratch.
+  // Words of 4 bytes for each thread, in the order of Scratch.
   const std::array sizes = {
       kTileRows * shape.latent_dim(),
-      kTileRows * kLatentBlockTokens,
-      kTileRows * shape.kv_lora_rank,
+      kTileRows * kLatentSpan,
+      latent_acc_floats(kTileRows, shape.kv_lora_rank),
+      kTileRows * shape.latent_dim(),
       kLatentBlockTokens * shape.kv_head_dim(),
       kLatentBlockTokens * shape.qk_head_dim(),
       states,
       states,
+      latent_q_words(kTileRows, shape.kv_lora_rank, shape.qk_rope_head_dim),
+      kLatentSpan / 2 * kTileRows,
+      kLatentValueWords,
+      kTileRows,
   };
+  static_assert(kTileRows >= kLatentBlockTokens);  // `latents` holds either
   size_t per_thread = 0;
   for (size_t size : sizes) per_thread += round_up(size, 16);
   memory_ = Buffer(per_thread * sizeof(float) * static_cast<size_t>(num_threads));
-  float* at = memory_.as<float>();
-  for (int t = 0; t < num_threads; ++t) {
-    std::array<float*, sizes.size()> part;
-    for (size_t i = 0; i < sizes.size(); ++i) {
-      part[i] = at;
-      at += round_up(sizes[i], 16);
-    }
-    scratch_.push_back({.q = part[0],
-                        .scores = part[1],
-                        .acc = part[2],
-                        .kv = part[3],
-                        .keys = part[4],
-                        .max = part[5],
-                        .sum = part[6]});
+  char* at = memory_.as<char>();
+  const auto take = [&, i = size_t{0}]<class T>(T*& part) mutable {
+    part = reinterpret_cast<T*>(at);
+    at += round_up(sizes[i++], 16) * sizeof(float);
+  };
+  scratch_.resize(static_cast<size_t>(num_threads));
+  for (Scratch& s : scratch_) {
+    auto next = take;
+    next(s.q);
+    next(s.scores);
+    next(s.acc);
+    next(s.latents);
+    next(s.kv);
+    next(s.keys);
+    next(s.max);
+    next(s.sum);
+    next(s.q_words);
+    next(s.probs);
+    next(s.values);
+    next(s.visible);
   }
 }
 
@@ -68,8 +91,9 @@ void Mla::run(const OpContext& ctx, std::span<const MlaRows> sequences, const Ma
   items_.clear();
   for (const MlaRows& rows : sequences) {
     AXK1_CHECK(rows.num_rows <= max_rows_);
-    const MlaForm chosen =
-        form == MlaForm::kAutomatic ? cheaper_mla_form(shape_, rows.num_rows) : form;
+    const MlaForm chosen = form == MlaForm::kAutomatic
+                               ? cheaper_mla_form(ctx.kernels, shape_, cache_dtype_, rows.num_rows)
+                               : form;
     if (chosen == MlaForm::kExpanded) {
       for (size_t h = 0; h < heads; ++h) {
         items_.push_back({&rows, chosen, 0, rows.num_rows, h, 1});
@@ -122,7 +146,7 @@ void Mla::absorbed(const OpContext& ctx, const Item& item, const MatrixView& kv_
   const size_t lora = shape_.kv_lora_rank, nope = shape_.qk_nope_head_dim;
   const size_t latent = shape_.latent_dim(), v_dim = shape_.v_head_dim;
   const size_t q_stride = shape_.num_heads * shape_.qk_head_dim();
-  const size_t n_rows = item.num_rows, tile = item.num_heads * n_rows;
+  const size_t n_rows = item.num_rows;
   const auto types = static_cast<size_t>(matmul_types(DType::kF32, kv_b.dtype));
 
   // Row (head, row) of the tile: the query's nope part times the head's key weights, then its rope.
@@ -137,38 +161,88 @@ void Mla::absorbed(const OpContext& ctx, const Item& item, const MatrixView& kv_
     const MatrixView w = kv_b.slice_rows(head * shape_.kv_head_dim(), nope);
     kernels.matmul_nn[types]({q, q_stride, w.data, w.stride, out, latent, n_rows, lora, nope});
   }
-  std::fill_n(s.acc, tile * lora, 0.0f);
+  if (cache_dtype_ == CacheDType::kF32) {
+    attend_in_f32(ctx, item, s);
+  } else {
+    attend_in_cache_dtype(ctx, item, s);
+  }
+  const size_t out_stride = shape_.num_heads * v_dim;
+  for (size_t h = 0; h < item.num_heads; ++h) {
+    const size_t head = item.first_head + h;
+    const MatrixView w = kv_b.slice_rows(head * shape_.kv_head_dim() + nope, v_dim);
+    kernels.matmul_nt[types]({s.latents + h * n_rows * lora, lora, w.data, w.stride,
+                              rows.out + item.first_row * out_stride + head * v_dim, out_stride,
+                              n_rows, v_dim, lora});
+  }
+}
+
+// s.latents [heads * rows, lora] = attention of the absorbed queries s.q over the latents.
+void Mla::attend_in_f32(const OpContext& ctx, const Item& item, Scratch& s) {
+  const KernelTable& kernels = ctx.kernels;
+  const size_t lora = shape_.kv_lora_rank, latent = shape_.latent_dim();
+  const size_t n_rows = item.num_rows, tile = item.num_heads * n_rows;
+  float* acc = s.latents;
+  std::fill_n(acc, tile * lora, 0.0f);
   std::fill_n(s.max, tile, -std::numeric_limits<float>::infinity());
   std::fill_n(s.sum, tile, 0.0f);
 
-  const size_t first = rows.first_position + item.first_row;
+  const size_t first = item.rows->first_position + item.first_row;
   const size_t end = first + n_rows;  // positions that the last row sees
-  const auto cache = static_cast<size_t>(matmul_types(DType::kF32, cache_dtype_));
+  constexpr auto kF32F32 = static_cast<size_t>(MatmulTypes::kF32F32);
   for (size_t start = 0; start < end; start += kLatentBlockTokens) {
-    const void* block = rows.blocks[start / kLatentBlockTokens];
+    const void* block = item.rows->blocks[start / kLatentBlockTokens];
     const size_t n = std::min(kLatentBlockTokens, end - start);
-    kernels.matmul_nt[cache](
+    kernels.matmul_nt[kF32F32](
         {s.q, latent, block, latent, s.scores, kLatentBlockTokens, tile, n, latent});
     for (size_t i = 0; i < tile; ++i) {
       const size_t position = first + i % n_rows;
       const float correction =
           softmax_row(kernels, s.scores + i * kLatentBlockTokens, visible(position, start, n), n,
                       softmax_scale_, s.max + i, s.sum + i);
-      if (start && correction != 1) kernels.scale(correction, s.acc + i * lora, lora);
+      if (start && correction != 1) kernels.scale(correction, acc + i * lora, lora);
     }
-    kernels.matmul_nn[cache](
-        {s.scores, kLatentBlockTokens, block, latent, s.acc, lora, tile, lora, n});
+    kernels.matmul_nn[kF32F32](
+        {s.scores, kLatentBlockTokens, block, latent, acc, lora, tile, lora, n});
   }
+  for (size_t i = 0; i < tile; ++i) kernels.scale(1 / s.sum[i], acc + i * lora, lora);
+}
 
-  for (size_t i = 0; i < tile; ++i) kernels.scale(1 / s.sum[i], s.acc + i * lora, lora);
-  const size_t out_stride = shape_.num_heads * v_dim;
-  for (size_t h = 0; h < item.num_heads; ++h) {
-    const size_t head = item.first_head + h;
-    const MatrixView w = kv_b.slice_rows(head * shape_.kv_head_dim() + nope, v_dim);
-    kernels.matmul_nt[types]({s.acc + h * n_rows * lora, lora, w.data, w.stride,
-                              rows.out + item.first_row * out_stride + head * v_dim, out_stride,
-                              n_rows, v_dim, lora});
+void Mla::attend_in_cache_dtype(const OpContext& ctx, const Item& item, Scratch& s) {
+  const LatentKernels& kernels = ctx.kernels.latent[static_cast<size_t>(
+      cache_dtype_ == CacheDType::kI8 ? LatentTypes::kI8 : LatentTypes::kBF16)];
+  const size_t n_rows = item.num_rows, rows = item.num_heads * n_rows;
+  const LatentTile tile{.rows = round_up(rows, kLatentRowGrain),
+                        .lora = shape_.kv_lora_rank,
+                        .rope = shape_.qk_rope_head_dim,
+                        .row_bytes = row_bytes_,
+                        .scale = softmax_scale_,
+                        .q = s.q_words,
+                        .max = s.max,
+                        .sum = s.sum,
+                        .acc = s.acc,
+                        .scores = s.scores,
+                        .probs = s.probs,
+                        .values = s.values};
+  kernels.load(tile, s.q, shape_.latent_dim(), rows);
+  const size_t first = item.rows->first_position + item.first_row;
+  const size_t end = first + n_rows;  // positions that the last row sees
+  for (size_t start = 0; start < end; start += kLatentSpan) {
+    LatentSpan span{.blocks = item.rows->blocks + start / kLatentBlockTokens,
+                    .num_positions = std::min(kLatentSpan, end - start)};
+    if (n_rows > 1 && start + kLatentSpan > first + 1) {  // the first row sees only a part
+      for (size_t i = 0; i < tile.rows; ++i) {
+        const size_t position = first + (i < rows ? i % n_rows : 0);
+        s.visible[i] = static_cast<int32_t>(visible(position, start, span.num_positions));
+      }
+      span.visible = s.visible;
+    }
+    if (start + kLatentSpan < end) {
+      span.next_blocks = span.blocks + kLatentSpan / kLatentBlockTokens;
+      span.next_positions = std::min(kLatentSpan, end - start - kLatentSpan);
+    }
+    kernels.attend(tile, span);
   }
+  kernels.store(tile, s.latents, tile.lora, rows);
 }
 
 void Mla::expanded(const OpContext& ctx, const Item& item, const MatrixView& kv_b, Scratch& s) {
@@ -179,9 +253,13 @@ void Mla::expanded(const OpContext& ctx, const Item& item, const MatrixView& kv_
   const size_t latent = shape_.latent_dim(), v_dim = shape_.v_head_dim;
   const size_t kv_dim = shape_.kv_head_dim(), head = item.first_head;
   const size_t q_stride = shape_.num_heads * qk, out_stride = shape_.num_heads * v_dim;
-  const bool bf16 = cache_dtype_ == DType::kBF16;
-  const auto expand = static_cast<size_t>(matmul_types(cache_dtype_, kv_b.dtype));
   constexpr auto kF32F32 = static_cast<size_t>(MatmulTypes::kF32F32);
+  // The expansion reads the cache as it is where there is a product of its type and that of kv_b.
+  const bool as_is = cache_dtype_ == CacheDType::kF32 ||
+                     (cache_dtype_ == CacheDType::kBF16 && kv_b.dtype == DType::kBF16);
+  const DType x_dtype = as_is && cache_dtype_ == CacheDType::kBF16 ? DType::kBF16 : DType::kF32;
+  const size_t x_stride = as_is ? row_bytes_ / dtype_bytes(x_dtype) : latent;
+  const auto expand = static_cast<size_t>(matmul_types(x_dtype, kv_b.dtype));
   const MatrixView w = kv_b.slice_rows(head * kv_dim, kv_dim);
 
   float* out = rows.out + head * v_dim;
@@ -193,15 +271,23 @@ void Mla::expanded(const OpContext& ctx, const Item& item, const MatrixView& kv_
   for (size_t start = 0; start < end; start += kLatentBlockTokens) {
     const size_t n = std::min(kLatentBlockTokens, end - start);
     const void* block = rows.blocks[start / kLatentBlockTokens];
-    kernels.matmul_nt[expand]({block, latent, w.data, w.stride, s.kv, kv_dim, n, kv_dim, lora});
+    if (!as_is) {
+      for (size_t t = 0; t < n; ++t) {
+        read_latent_row(kernels, cache_dtype_, shape_.latent(),
+                        static_cast<const char*>(block) + t * row_bytes_, s.latents + t * latent);
+      }
+    }
+    kernels.matmul_nt[expand](
+        {as_is ? block : s.latents, x_stride, w.data, w.stride, s.kv, kv_dim, n, kv_dim, lora});
     for (size_t t = 0; t < n; ++t) {
       float* key = s.keys + t * qk;
       std::copy_n(s.kv + t * kv_dim, nope, key);
-      if (bf16) {
-        kernels.bf16_to_f32(static_cast<const uint16_t*>(block) + t * latent + lora, key + nope,
+      if (x_dtype == DType::kBF16) {
+        kernels.bf16_to_f32(static_cast<const uint16_t*>(block) + t * x_stride + lora, key + nope,
                             rope);
       } else {
-        std::copy_n(static_cast<const float*>(block) + t * latent + lora, rope, key + nope);
+        const float* x = as_is ? static_cast<const float*>(block) : s.latents;
+        std::copy_n(x + t * latent + lora, rope, key + nope);
       }
     }
 

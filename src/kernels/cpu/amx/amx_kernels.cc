@@ -29,6 +29,7 @@ constinit const KernelTable kAmxKernels = {
     .by_name_only = true,  // tested on a model of the tile unit, not yet on the unit
     .matmul_nt = {nullptr, nullptr, nullptr, matmul_nt},
     .matmul_nn = {},
+    .latent = {},
     .rms_norm = nullptr,
     .silu_mul = nullptr,
     .softmax_block = nullptr,

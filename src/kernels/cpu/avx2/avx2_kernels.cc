@@ -11,17 +11,27 @@ namespace axk1 {
 namespace {
 
 #include "kernels/cpu/avx2/vec.inl"
+#include "kernels/cpu/avx2/words.inl"
 
 // 16 registers: 12 sums, 3 vectors of x, 1 of w.
 constexpr size_t kMaxSums = 12;
 constexpr size_t kTileRows = 3;
 constexpr size_t kNnRows = 4, kNnVecs = 2, kNnVecs4 = 2, kNnVecs2 = 4;
+constexpr size_t kMaxTileVecs = 2;
 
+#include "kernels/cpu/simd/exp.inl"
+// Needs the above.
 #include "kernels/cpu/simd/elementwise.inl"
 // Needs the above.
 #include "kernels/cpu/simd/dot_fma.inl"
 #include "kernels/cpu/simd/matmul_nn.inl"
 #include "kernels/cpu/simd/matmul_nt.inl"
+// Needs the vectors above.
+#include "kernels/cpu/simd/latent.inl"
+// Needs the above.
+#include "kernels/cpu/simd/latent_bf16.inl"
+#include "kernels/cpu/simd/latent_int8.inl"
+#include "kernels/cpu/simd/latent_plain_dots.inl"
 
 #include "kernels/cpu/simd/panel.inl"
 // Needs the above.
@@ -39,6 +49,8 @@ constinit const KernelTable kAvx2Kernels = {
     .matmul_nn = {matmul_nn<F32>, matmul_nn<BF16>, matmul_nn<F16>, nullptr},
     .matmul_q = {matmul_q<Q8>, matmul_q<Q4>, matmul_q<Q3>},
     .quantize_row = quantize_row,
+    .latent = {{1.3f, latent_load_bf16, latent_attend_bf16<PlainBF16Dot>, latent_store_bf16},
+               {0.9f, latent_load_int8, latent_attend_int8<PlainInt8Dot>, latent_store_int8}},
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .softmax_block = softmax_block,

@@ -126,6 +126,10 @@ struct F32 {
   static Vec load(const float* p, size_t count) {
     return _mm256_maskload_ps(p, first_lanes(count));
   }
+  static void load_pair(const float* p, Vec& first, Vec& second) {
+    first = load(p);
+    second = load(p + kLanes);
+  }
 };
 struct BF16 {
   using Storage = uint16_t;
@@ -134,11 +138,19 @@ struct BF16 {
   }
   static Vec load(const uint16_t* p) { return widen(load_16bit(p)); }
   static Vec load(const uint16_t* p, size_t count) { return widen(load_16bit(p, count)); }
+  static void load_pair(const uint16_t* p, Vec& first, Vec& second) {
+    first = load(p);
+    second = load(p + kLanes);
+  }
 };
 struct F16 {
   using Storage = uint16_t;
   static Vec load(const uint16_t* p) { return _mm256_cvtph_ps(load_16bit(p)); }
   static Vec load(const uint16_t* p, size_t count) { return _mm256_cvtph_ps(load_16bit(p, count)); }
+  static void load_pair(const uint16_t* p, Vec& first, Vec& second) {
+    first = load(p);
+    second = load(p + kLanes);
+  }
 };
 
 // Nearest, ties to even, NaN quiet.

@@ -12,17 +12,27 @@ namespace axk1 {
 namespace {
 
 #include "kernels/cpu/avx512/vec.inl"
+#include "kernels/cpu/avx512/words.inl"
 
 // 32 registers: 24 sums, 4 vectors of w, 1 of x.
 constexpr size_t kMaxSums = 24;
 constexpr size_t kTileRows = 6;
 constexpr size_t kNnRows = 8, kNnVecs = 2, kNnVecs4 = 4, kNnVecs2 = 8;
+constexpr size_t kMaxTileVecs = 4;
 
+#include "kernels/cpu/simd/exp.inl"
+// Needs the above.
 #include "kernels/cpu/simd/elementwise.inl"
 // Needs the above.
 #include "kernels/cpu/simd/dot_fma.inl"
 #include "kernels/cpu/simd/matmul_nn.inl"
 #include "kernels/cpu/simd/matmul_nt.inl"
+// Needs the vectors above.
+#include "kernels/cpu/simd/latent.inl"
+// Needs the above.
+#include "kernels/cpu/simd/latent_bf16.inl"
+#include "kernels/cpu/simd/latent_int8.inl"
+#include "kernels/cpu/simd/latent_plain_dots.inl"
 
 #include "kernels/cpu/simd/panel.inl"
 // Needs the above.
@@ -38,6 +48,8 @@ constinit const KernelTable kAvx512Kernels = {
                   matmul_nt<FmaDot<F32, F16>>, matmul_nt<FmaDot<BF16, BF16>>},
     .matmul_nn = {matmul_nn<F32>, matmul_nn<BF16>, matmul_nn<F16>, nullptr},
     .quantize_row = quantize_row,
+    .latent = {{1.3f, latent_load_bf16, latent_attend_bf16<PlainBF16Dot>, latent_store_bf16},
+               {0.9f, latent_load_int8, latent_attend_int8<PlainInt8Dot>, latent_store_int8}},
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .softmax_block = softmax_block,

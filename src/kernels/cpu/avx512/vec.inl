@@ -126,24 +126,44 @@ struct F32 {
   static Vec load(const float* p, size_t count) {
     return _mm512_maskz_loadu_ps(first_lanes(count), p);
   }
+  static void load_pair(const float* p, Vec& first, Vec& second) {
+    first = load(p);
+    second = load(p + kLanes);
+  }
 };
 struct BF16 {
   using Storage = uint16_t;
   // Each word into the upper half of a lane by one permutation, instead of an extension and a
   // shift.
-  static Vec widen(__m256i bits) {
+  static Vec widen_low(__m512i bits) {
     const __m512i upper = _mm512_set_epi16(15, 0, 14, 0, 13, 0, 12, 0, 11, 0, 10, 0, 9, 0, 8, 0,  //
                                            7, 0, 6, 0, 5, 0, 4, 0, 3, 0, 2, 0, 1, 0, 0, 0);
-    return _mm512_castsi512_ps(
-        _mm512_maskz_permutexvar_epi16(0xaaaaaaaau, upper, _mm512_castsi256_si512(bits)));
+    return _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaaaaaau, upper, bits));
   }
+  static Vec widen_high(__m512i bits) {
+    const __m512i upper =
+        _mm512_set_epi16(31, 0, 30, 0, 29, 0, 28, 0, 27, 0, 26, 0, 25, 0, 24, 0,  //
+                         23, 0, 22, 0, 21, 0, 20, 0, 19, 0, 18, 0, 17, 0, 16, 0);
+    return _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaaaaaau, upper, bits));
+  }
+  static Vec widen(__m256i bits) { return widen_low(_mm512_castsi256_si512(bits)); }
   static Vec load(const uint16_t* p) { return widen(load_16bit(p)); }
   static Vec load(const uint16_t* p, size_t count) { return widen(load_16bit(p, count)); }
+  static void load_pair(const uint16_t* p, Vec& first, Vec& second) {
+    const __m512i bits = _mm512_loadu_si512(p);
+    first = widen_low(bits);
+    second = widen_high(bits);
+  }
 };
 struct F16 {
   using Storage = uint16_t;
   static Vec load(const uint16_t* p) { return _mm512_cvtph_ps(load_16bit(p)); }
   static Vec load(const uint16_t* p, size_t count) { return _mm512_cvtph_ps(load_16bit(p, count)); }
+  static void load_pair(const uint16_t* p, Vec& first, Vec& second) {
+    const __m512i bits = _mm512_loadu_si512(p);
+    first = _mm512_cvtph_ps(_mm512_castsi512_si256(bits));
+    second = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(bits, 1));
+  }
 };
 
 // Nearest, ties to even, NaN quiet: integer arithmetic, because vcvtneps2bf16 flushes denormals.

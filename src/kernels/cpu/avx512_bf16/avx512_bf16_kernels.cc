@@ -15,10 +15,12 @@ namespace axk1 {
 namespace {
 
 #include "kernels/cpu/avx512/vec.inl"
+#include "kernels/cpu/avx512/words.inl"
 
 // 32 registers: 24 sums, 4 vectors of w, 1 of x.
 constexpr size_t kMaxSums = 24;
 constexpr size_t kTileRows = 6;
+constexpr size_t kMaxTileVecs = 4;
 
 struct BF16Dot {
   using XStorage = uint16_t;
@@ -28,6 +30,7 @@ struct BF16Dot {
   using Acc = Vec;
   static constexpr size_t kStep = 32;
   static constexpr size_t kBlockK = 1024;  // a multiple of kStep
+  static constexpr bool kLoadsPairs = false;  // a vector is a line
 
   static __mmask32 first(size_t n) { return static_cast<__mmask32>((uint64_t{1} << n) - 1); }
   static __m512i load_x(const uint16_t* p) { return _mm512_loadu_si512(p); }
@@ -45,7 +48,24 @@ struct BF16Dot {
   using Wide = BF16Dot;
 };
 
+#include "kernels/cpu/simd/exp.inl"
 #include "kernels/cpu/simd/matmul_nt.inl"
+// Needs the above.
+#include "kernels/cpu/simd/latent.inl"
+// Needs the above.
+#include "kernels/cpu/simd/latent_bf16.inl"
+
+struct LatentBF16Dot {
+  using Acc = Vec;
+  static Vec zero() { return BF16Dot::zero(); }
+  // Assembly, because g++ 12 broadcasts the word by an instruction of its own.
+  static Vec mul_add(Vec acc, Words rows, const char* cell) {
+    asm("vdpbf16ps %2%{1to16%}, %1, %0"
+        : "+v"(acc)
+        : "v"(rows), "m"(*reinterpret_cast<const int32_t*>(cell)));
+    return acc;
+  }
+};
 
 }  // namespace
 
@@ -55,6 +75,7 @@ constinit const KernelTable kAvx512Bf16Kernels = {
     .needs = kCpuAvx2 | kCpuAvx512 | kCpuAvx512Bf16,
     .matmul_nt = {nullptr, nullptr, nullptr, matmul_nt<BF16Dot>},
     .matmul_nn = {},
+    .latent = {{0.55f, latent_load_bf16, latent_attend_bf16<LatentBF16Dot>, latent_store_bf16}, {}},
     .rms_norm = nullptr,
     .silu_mul = nullptr,
     .softmax_block = nullptr,

@@ -165,6 +165,8 @@ void f16_to_f32(const uint16_t* x, float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] = F16::load(x[i]);
 }
 
+#include "kernels/cpu/ref/ref_latent.inl"
+
 }  // namespace
 
 extern constinit const KernelTable kRefKernels;
@@ -176,6 +178,8 @@ constinit const KernelTable kRefKernels = {
     .matmul_nn = {matmul_nn<F32>, matmul_nn<BF16>, matmul_nn<F16>, nullptr},
     .matmul_q = {matmul_q<DType::kQ8>, matmul_q<DType::kQ4>, matmul_q<DType::kQ3>},
     .quantize_row = quantize_row,
+    .latent = {{1, latent_load_bf16, latent_attend_bf16, latent_store},
+               {1, latent_load_int8, latent_attend_int8, latent_store}},
     .rms_norm = rms_norm,
     .silu_mul = silu_mul,
     .softmax_block = softmax_block,

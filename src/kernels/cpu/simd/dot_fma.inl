@@ -24,6 +24,10 @@ struct FmaDot : FmaArithmetic {
   static Vec load_x(const XStorage* p, size_t n) { return XType::load(p, n); }
   static Vec load_w(const WStorage* p) { return WType::load(p); }
   static Vec load_w(const WStorage* p, size_t n) { return WType::load(p, n); }
+  static constexpr bool kLoadsPairs = sizeof(WStorage) == 2;
+  static void load_w_pair(const WStorage* p, Vec& first, Vec& second) {
+    WType::load_pair(p, first, second);
+  }
 
   // Widening is exact, so products over widened copies are the same to the last bit.
   using Wide = FmaDot<F32, F32>;

@@ -61,18 +61,40 @@ void nn_rows(const MatmulArgs& a, size_t i) {
   }
 }
 
-// y += x[0..kCount) w for kCount rows of w, y passing through registers once.
+// How far ahead of the rows being read, in rows (some 8 KiB in attention).
+constexpr size_t kNnAheadRows = 8;
+
+// y += x[0..kCount) w for kCount rows of w, y passing through registers once. Two vectors of
+// columns at a time, a whole line of 16-bit numbers, and lines of later rows asked for in order of
+// memory.
 template <class W, size_t kCount>
 inline void nn_add_rows(const float* x, const typename W::Storage* w, size_t w_stride, float* y,
                         size_t n) {
-  for_vectors(n, [&](size_t at, size_t count) {
-    Vec acc = load_some(y + at, count);
-#pragma GCC unroll 4
+  size_t at = 0;
+  for (; at + 2 * kLanes <= n; at += 2 * kLanes) {
+    Vec first = load(y + at), second = load(y + at + kLanes);
+#pragma GCC unroll 8
     for (size_t p = 0; p < kCount; ++p) {
-      const typename W::Storage* row = w + p * w_stride + at;
+      const char* ahead = reinterpret_cast<const char*>(w + kNnAheadRows * w_stride + kCount * at);
+      constexpr size_t kLineStep = 2 * kLanes * sizeof(typename W::Storage);
+      __builtin_prefetch(ahead + p * kLineStep, 0, 3);
+      Vec w_first, w_second;
+      W::load_pair(w + p * w_stride + at, w_first, w_second);
+      const Vec xv = broadcast(x[p]);
+      first = fma(xv, w_first, first);
+      second = fma(xv, w_second, second);
+    }
+    store(y + at, first);
+    store(y + at + kLanes, second);
+  }
+  for_vectors(n - at, [&](size_t rest, size_t count) {
+    Vec acc = load_some(y + at + rest, count);
+#pragma GCC unroll 8
+    for (size_t p = 0; p < kCount; ++p) {
+      const typename W::Storage* row = w + p * w_stride + at + rest;
       acc = fma(broadcast(x[p]), count ? W::load(row, count) : W::load(row), acc);
     }
-    store_some(y + at, acc, count);
+    store_some(y + at + rest, acc, count);
   });
 }
 
@@ -81,7 +103,7 @@ template <class W>
 void nn_one_row(const float* x, const typename W::Storage* w, size_t w_stride, float* y, size_t n,
                 size_t k) {
   size_t p = 0;
-  for (; p + 4 <= k; p += 4) nn_add_rows<W, 4>(x + p, w + p * w_stride, w_stride, y, n);
+  for (; p + 8 <= k; p += 8) nn_add_rows<W, 8>(x + p, w + p * w_stride, w_stride, y, n);
   for (; p < k; ++p) nn_add_rows<W, 1>(x + p, w + p * w_stride, w_stride, y, n);
 }
 

@@ -8,6 +8,7 @@
 //   zero(), mul_add(acc, x, w)
 //   sums(a, b, c, d) -> four floats in a Sums, each the sum of all lanes of one Acc
 //   kBlockK                where k is cut, a multiple of kStep
+//   kLoadsPairs            has load_w_pair(p, first, second): two vectors of w by one whole line
 //   Wide                   a Dot with the same arithmetic on widened copies of x and w (made by
 //                          Dot::widen), or Dot itself
 //
@@ -90,19 +91,34 @@ inline void step(const TileRows<Dot, kRows, kCols>& rows, size_t p, size_t count
   }
 }
 
-template <class Dot, Fetch kFetch, size_t kCols>
+template <class Dot, Fetch kFetch, size_t kCols, size_t kSteps = 1>
 inline void fetch(const Tile<Dot>& t, size_t p) {
   using Storage = typename Dot::WStorage;
   if constexpr (kFetch == Fetch::kLinearL1 || kFetch == Fetch::kLinearL2) {
     const char* line = reinterpret_cast<const char*>(t.ahead + kCols * p);
 #pragma GCC unroll 8
-    for (size_t at = 0; at < kCols * Dot::kStep * sizeof(Storage); at += 64) {
+    for (size_t at = 0; at < kCols * kSteps * Dot::kStep * sizeof(Storage); at += 64) {
       __builtin_prefetch(line + at, 0, kFetch == Fetch::kLinearL1 ? 3 : 2);
     }
   }
   if constexpr (kFetch == Fetch::kRows) {
 #pragma GCC unroll 8
     for (size_t j = 0; j < kCols; ++j) __builtin_prefetch(t.ahead + j * t.w_stride + p, 0, 3);
+  }
+}
+
+// Two steps for one row of x, w loaded a line at a time: half of a line by each of two loads
+// reaches nine tenths of the bandwidth that whole lines do.
+template <class Dot, size_t kCols>
+inline void step_pair(const TileRows<Dot, 1, kCols>& rows, size_t p,
+                      typename Dot::Acc (&acc)[1][kCols]) {
+  const typename Dot::X first_x = Dot::load_x(rows.x[0] + p);
+  const typename Dot::X second_x = Dot::load_x(rows.x[0] + p + Dot::kStep);
+#pragma GCC unroll 8
+  for (size_t j = 0; j < kCols; ++j) {
+    typename Dot::W first, second;
+    Dot::load_w_pair(rows.w[j] + p, first, second);
+    acc[0][j] = Dot::mul_add(Dot::mul_add(acc[0][j], first_x, first), second_x, second);
   }
 }
 
@@ -115,6 +131,12 @@ inline void accumulate(const Tile<Dot>& t, typename Dot::Acc (&acc)[kRows][kCols
 #pragma GCC unroll 8
   for (size_t j = 0; j < kCols; ++j) rows.w[j] = t.w + min_of(j, t.cols - 1) * t.w_stride;
   size_t p = 0;
+  if constexpr (Dot::kLoadsPairs && kRows == 1 && kFetch != Fetch::kNone) {
+    for (; p + 2 * Dot::kStep <= t.k; p += 2 * Dot::kStep) {
+      fetch<Dot, kFetch, kCols, 2>(t, p);
+      step_pair(rows, p, acc);
+    }
+  }
   for (; p + Dot::kStep <= t.k; p += Dot::kStep) {
     fetch<Dot, kFetch, kCols>(t, p);
     step<Dot, kRows, kCols, false>(rows, p, 0, acc);
@@ -126,7 +148,8 @@ template <class Dot, size_t kCols>
 inline void store_sums(const typename Dot::Acc (&acc)[kCols], float* y, size_t cols) {
 #pragma GCC unroll 2
   for (size_t j = 0; j < kCols; j += 4) {
-    const Sums sums = Dot::sums(acc[j], acc[j + 1], acc[j + 2], acc[j + 3]);
+    const auto col = [&](size_t i) { return acc[i < kCols ? i : kCols - 1]; };
+    const Sums sums = Dot::sums(col(j), col(j + 1), col(j + 2), col(j + 3));
     if (cols >= j + 4) {
       __builtin_memcpy(y + j, &sums, sizeof(sums));
     } else if (cols > j) {
@@ -163,13 +186,18 @@ void few_rows(const MatmulArgs& a) {
 }
 
 // Up to three rows: every tile runs along the whole of k, so w is read once and in order. Long rows
-// of w are walked eight at a time, so that x, which they push out of L1, is read less often.
+// of w are walked some at a time, so that x, which they push out of L1, is read less often: eight,
+// or where x is f32 and there are fewer lines on the way per product, three.
 template <class Dot, size_t kRows>
 void few_rows(const MatmulArgs& a) {
-  if (kTileCols * a.k * sizeof(typename Dot::WStorage) < 2 * kNearBytes) {
-    few_rows<Dot, kRows, kTileCols, Fetch::kLinearL1>(a);
+  constexpr bool kPairs = Dot::kLoadsPairs && kRows == 1;
+  constexpr size_t kShortCols = kPairs ? 2 : kTileCols;
+  constexpr size_t kLongCols = kPairs ? 3 : kRows * 8 <= kMaxSums ? 8 : kTileCols;
+  constexpr size_t kShortBytes = kPairs ? kNearBytes / 2 : 2 * kNearBytes;
+  if (kShortCols * a.k * sizeof(typename Dot::WStorage) < kShortBytes) {
+    few_rows<Dot, kRows, kShortCols, Fetch::kLinearL1>(a);
   } else {
-    few_rows<Dot, kRows, kRows * 8 <= kMaxSums ? 8 : kTileCols, Fetch::kLinearL2>(a);
+    few_rows<Dot, kRows, kLongCols, Fetch::kLinearL2>(a);
   }
 }
 
