@@ -44,10 +44,17 @@ class KernelTest : public ::testing::TestWithParam<const KernelTable*> {
   size_t cases_ = 0;
 };
 
-// "avx2", "avx2_avx512_avx512_bf16": features tell tables of one name apart.
+// "avx2", "avx2_avx512_avx512_bf16": features tell tables of one name apart, and a number tells
+// apart those that need the same.
 inline std::string kernel_test_name(const ::testing::TestParamInfo<const KernelTable*>& info) {
   std::string name = cpu_feature_names(info.param->needs);
   for (char& c : name) c = c == ' ' ? '_' : c;
+  int number = 1;
+  for (const KernelTable* table : all_kernel_tables()) {
+    if (table == info.param) break;
+    number += table->needs == info.param->needs;
+  }
+  if (number > 1) name += "_" + std::to_string(number);
   return name.empty() ? info.param->name : name;
 }
 

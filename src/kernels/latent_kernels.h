@@ -6,16 +6,16 @@
 //   bf16  the numbers, then zeros up to a multiple of 4 bytes
 //   int8  an Int8LatentHeader, lora bytes, rope bytes, each part zero-padded to a multiple of 4
 //
-// What is computed, for query row q (the key half of kv_b already multiplied in), with l_p the cache
-// row of position p and v_p its latent part:
+// What is computed, for query row q (the key half of kv_b already multiplied in), with l_p the
+// cache row of position p and v_p its latent part:
 //   bf16  s_p = sum bf16(q) l_p, e_p = exp(scale s_p - running max), sum += e_p,
 //         acc = acc * correction + sum over p of bf16(e_p) v_p
 //   int8  q is quantised like a cache row (one scale for each part), so that s_p is two exact
 //         integer sums times their scales; sum += e_p as above; the value weights w_p = e_p *
 //         scale of v_p are quantised to 0..255 with 255 for the largest of the span:
 //         acc = acc * correction + (max w / 255) * sum over p of round(255 w_p / max w) v_p
-// Sums are f32 (int8: exact integers within a span). So bf16 loses at most 2^-8 of each factor, int8 at most
-// half a step of each: amax/254 for a latent or q, max w / 510 for a weight.
+// Sums are f32 (int8: exact integers within a span). So bf16 loses at most 2^-8 of each factor,
+// int8 at most half a step of each: amax/254 for a latent or q, max w / 510 for a weight.
 //
 // Row invariance: a row's result, to the last bit, depends on its query and on the positions it
 // sees, not on the other rows of the tile, on num_positions, or on where it stands. Spans must
@@ -44,7 +44,7 @@ struct Int8LatentHeader {
 // A tile of rows and the memory that carries it from span to span. `q`, `acc`, `probs` and
 // `values` are in an order that only the kernels of one group know.
 struct LatentTile {
-  size_t rows;       // padded; those beyond load()'s num_rows compute something finite
+  size_t rows;  // padded; those beyond load()'s num_rows compute something finite
   size_t lora, rope;
   size_t row_bytes;  // from one cache row to the next
   float scale;       // of the scores before the softmax, positive

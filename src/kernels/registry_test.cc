@@ -118,7 +118,7 @@ TEST(Registry, ChoicesAreExplained) {
     for (std::string_view name : available_kernel_names(features)) {
       const KernelTable selected = select_kernels(name, features);
       const std::vector<KernelChoice> choices = explain_kernels(name, features);
-      EXPECT_EQ(choices.size(), 2 * kNumMatmulTypes - 1 + kNumQuantTypes + 10);
+      EXPECT_EQ(choices.size(), 2 * kNumMatmulTypes - 1 + kNumQuantTypes + kNumLatentTypes + 10);
       for (const KernelChoice& choice : choices) {
         const KernelTable& table = *choice.table;
         if (choice.entry == "rms_norm") {

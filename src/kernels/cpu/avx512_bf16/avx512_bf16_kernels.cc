@@ -29,7 +29,7 @@ struct BF16Dot {
   using W = __m512i;
   using Acc = Vec;
   static constexpr size_t kStep = 32;
-  static constexpr size_t kBlockK = 1024;  // a multiple of kStep
+  static constexpr size_t kBlockK = 1024;     // a multiple of kStep
   static constexpr bool kLoadsPairs = false;  // a vector is a line
 
   static __mmask32 first(size_t n) { return static_cast<__mmask32>((uint64_t{1} << n) - 1); }

@@ -17,8 +17,8 @@ namespace {
 inline __m512i load(const void* p) {
   return _mm512_loadu_si512(p);
 }
-// The same, not to be loaded again for a second use: g++ would fold the load into both, and decode is
-// short of loads.
+// The same, not to be loaded again for a second use: g++ would fold the load into both, and decode
+// is short of loads.
 inline __m512i load_once(const void* p) {
   __m512i v = load(p);
   asm("" : "+v"(v));
