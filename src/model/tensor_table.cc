@@ -1,9 +1,7 @@
 #include "model/tensor_table.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "base/bf16.h"
 #include "base/error.h"
 
 namespace axk1 {
@@ -17,17 +15,6 @@ uint64_t StoredTensor::num_elements() const {
   uint64_t count = 1;
   for (uint64_t extent : shape) count *= extent;  // containers have refused what overflows
   return count;
-}
-
-float widened(const std::byte* from, DType dtype) {
-  if (dtype == DType::kF32) {
-    float value;
-    std::memcpy(&value, from, sizeof value);
-    return value;
-  }
-  uint16_t bits;
-  std::memcpy(&bits, from, sizeof bits);
-  return dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
 }
 
 TensorTable TensorTable::of_everything(DType dtype) {

@@ -25,9 +25,6 @@ struct StoredTensor {
   uint64_t num_elements() const;
 };
 
-// One element widened to f32. Not for quantised types and kI32.
-float widened(const std::byte* from, DType dtype);
-
 // Finds tensors by name, checks their shapes, and collects everything that is wrong, so that one
 // error tells it all. Refers to the files. One thread at a time.
 class TensorTable {

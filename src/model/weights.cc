@@ -10,6 +10,7 @@
 #include "formats/safetensors_dir.h"
 #include "model/checkpoint.h"
 #include "model/tensor_table.h"
+#include "model/widen.h"
 
 namespace axk1 {
 namespace {
@@ -87,9 +88,10 @@ class Loader {
         storage != Storage::kPlainKept) {
       Buffer& copy = out_.buffers.emplace_back(2 * rows * cols);
       uint16_t* to = copy.as<uint16_t>();
-      const size_t step = dtype_bytes(stored);
-      for (uint64_t i = 0; i < rows * cols; ++i) {
-        to[i] = f32_to_bf16(widened(bytes.data() + i * step, stored));
+      std::vector<float> row(cols);
+      for (uint64_t r = 0; r < rows; ++r) {
+        widen_rows(stored, bytes.data() + r * cols * dtype_bytes(stored), 1, cols, row.data());
+        for (uint64_t i = 0; i < cols; ++i) to[r * cols + i] = f32_to_bf16(row[i]);
       }
       m.data = to;
       m.dtype = DType::kBF16;
@@ -106,11 +108,8 @@ class Loader {
     if (!tensor) return {};
     note(name, *tensor, {size}, tensor->bytes);
     if (!make_views_) return {};
-    const size_t step = dtype_bytes(tensor->dtype);
     std::vector<float> values(size);
-    for (size_t i = 0; i < size; ++i) {
-      values[i] = widened(tensor->bytes.data() + i * step, tensor->dtype);
-    }
+    widen_rows(tensor->dtype, tensor->bytes.data(), 1, size, values.data());
     return values;
   }
 
