@@ -36,8 +36,8 @@ struct Checkpoint {
   std::vector<K1PackFile> packs;
 };
 
-// What a checkpoint of this config holds, in the order of Checkpoint::tensors: one tensor per expert,
-// of the config's type, with a router bias, without bytes.
+// What a checkpoint of this config holds, in the order of Checkpoint::tensors: one tensor per
+// expert, of the config's type, with a router bias, without bytes.
 std::vector<CheckpointTensor> expected_tensors(const ModelConfig& config);
 
 // A Hugging Face directory or a k1pack file, checked as load_weights does; nothing is converted.

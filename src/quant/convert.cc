@@ -19,12 +19,19 @@ namespace axk1 {
 namespace {
 
 constexpr uint64_t kMaxMemberBytes = uint64_t{1} << 29;
-constexpr const char* kMembers[] = {
-    "config.json",         "generation_config.json", "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json",          "merges.txt",             "encoder.json",
-    "vocab.bpe",           "chat_template.jinja",    "chat_template.json",
-    "additional_chat_templates/tool_use.jinja"};
+constexpr const char* kMembers[] = {"config.json",
+                                    "generation_config.json",
+                                    "tokenizer.json",
+                                    "tokenizer_config.json",
+                                    "special_tokens_map.json",
+                                    "added_tokens.json",
+                                    "vocab.json",
+                                    "merges.txt",
+                                    "encoder.json",
+                                    "vocab.bpe",
+                                    "chat_template.jinja",
+                                    "chat_template.json",
+                                    "additional_chat_templates/tool_use.jinja"};
 
 // Text that changes when the source does: what an interrupted run may go on with.
 std::string origin_of(const Checkpoint& source, const ConvertOptions& options) {
@@ -34,7 +41,7 @@ std::string origin_of(const Checkpoint& source, const ConvertOptions& options) {
   std::set<std::string> files;
   for (const CheckpointTensor& tensor : source.tensors) files.emplace(tensor.file);
   for (const std::string& file : files) {
-    struct stat status{};
+    struct stat status {};
     ::stat(file.c_str(), &status);
     origin += cat("\n", file, " ", static_cast<int64_t>(status.st_size), " ",
                   static_cast<int64_t>(status.st_mtim.tv_sec), " ",
@@ -44,7 +51,8 @@ std::string origin_of(const Checkpoint& source, const ConvertOptions& options) {
 }
 
 void check_finite(const CheckpointTensor& tensor, size_t first_row, std::span<const float> x) {
-  uint32_t all = 0;  // the sum of what is not finite is not finite, and loops like this one are fast
+  uint32_t all =
+      0;  // the sum of what is not finite is not finite, and loops like this one are fast
   for (float value : x) {
     const uint32_t exponent = std::bit_cast<uint32_t>(value) & 0x7f800000u;
     all |= exponent == 0x7f800000u ? 1u : 0u;

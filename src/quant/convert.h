@@ -16,8 +16,8 @@ namespace axk1 {
 
 struct ConvertOptions {
   Recipe recipe = named_recipe(kDefaultRecipe);
-  // How much each input column of a matrix matters, [cols], or empty (quant/quantize.h); called with
-  // the names of CheckpointTensor. May be absent.
+  // How much each input column of a matrix matters, [cols], or empty (quant/quantize.h); called
+  // with the names of CheckpointTensor. May be absent.
   std::function<std::span<const float>(std::string_view tensor_name)> importance;
   std::string importance_digest;  // tells one importance from another, for resuming
   PackProgress progress;

@@ -98,10 +98,6 @@ PackResult write_pack(const std::string& path, const PackPlan& plan, const std::
     }
   }
   writer.finish();
-  if (!writer.records().empty()) {
-    const K1PackRecord& last = writer.records().back();
-    result.file_bytes = last.offset + last.size_bytes;
-  }
   return result;
 }
 

@@ -33,8 +33,8 @@ struct PackPlan {
 // come, then a record for each routed expert. `tensors` must outlive the plan.
 PackPlan plan_pack(std::span<const CheckpointTensor> tensors, const Recipe& recipe);
 
-// Writes rows [first_row, first_row + num_rows) of plan.tensors[tensor_idx] to dst, in the type that
-// the tensor gets: at most kPanelRows of them, from a multiple of kPanelRows on. Called by the
+// Writes rows [first_row, first_row + num_rows) of plan.tensors[tensor_idx] to dst, in the type
+// that the tensor gets: at most kPanelRows of them, from a multiple of kPanelRows on. Called by the
 // threads of the pool.
 using FillRows = std::function<void(size_t tensor_idx, size_t first_row, size_t num_rows,
                                     std::byte* dst, int thread_idx)>;
@@ -43,7 +43,6 @@ struct PackResult {
   size_t num_records = 0;
   size_t num_resumed_records = 0;  // that an interrupted run had left
   bool started_anew = false;       // what an interrupted run had left did not belong to this one
-  uint64_t file_bytes = 0;
 };
 
 struct PackProgress {

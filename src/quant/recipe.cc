@@ -17,9 +17,9 @@ struct TypeName {
   const char* name;
   std::optional<DType> dtype;
 };
-constexpr TypeName kTypeNames[] = {{"q8", DType::kQ8},     {"q4", DType::kQ4},
-                                   {"q3", DType::kQ3},     {"bf16", DType::kBF16},
-                                   {"f32", DType::kF32},   {"keep", std::nullopt}};
+constexpr TypeName kTypeNames[] = {{"q8", DType::kQ8},   {"q4", DType::kQ4},
+                                   {"q3", DType::kQ3},   {"bf16", DType::kBF16},
+                                   {"f32", DType::kF32}, {"keep", std::nullopt}};
 
 struct NamedRecipe {
   const char* name;

@@ -15,18 +15,18 @@
 namespace axk1 {
 
 enum class TensorClass : uint8_t {
-  kEmbedding,   // also the head when the two are one matrix
+  kEmbedding,  // also the head when the two are one matrix
   kHead,
-  kAttention,   // q_proj, q_a_proj, q_b_proj, kv_a_proj_with_mqa, o_proj
-  kKvB,         // kv_b_proj: never quantised, its absorbed form is read by columns
-  kDenseMlp,    // gate_proj and up_proj of dense layers
+  kAttention,  // q_proj, q_a_proj, q_b_proj, kv_a_proj_with_mqa, o_proj
+  kKvB,        // kv_b_proj: never quantised, its absorbed form is read by columns
+  kDenseMlp,   // gate_proj and up_proj of dense layers
   kDenseDown,
   kShared,
   kSharedDown,
   kRouted,
   kRoutedDown,
-  kRouter,      // never quantised: it decides, and is small
-  kVector,      // norms and the router's bias: always f32
+  kRouter,  // never quantised: it decides, and is small
+  kVector,  // norms and the router's bias: always f32
 };
 inline constexpr size_t kNumTensorClasses = 12;
 
