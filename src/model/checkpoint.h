@@ -30,7 +30,9 @@ struct Checkpoint {
   ModelConfig config;
   std::vector<CheckpointTensor> tensors;  // embedding, layers in order, head
   CheckpointSummary summary;
-  bool quantized = false;  // has tensors of quantised types
+
+  // What load_weights would compute in by itself.
+  DType compute_dtype() const;
 
   std::vector<SafetensorsFile> safetensors;  // owners
   std::vector<K1PackFile> packs;

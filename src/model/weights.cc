@@ -352,7 +352,15 @@ void count_files(const std::vector<SafetensorsFile>& safetensors,
   for (const K1PackFile& pack : packs) summary.num_records += pack.records().size();
 }
 
+DType compute_dtype_for(DType embedding) {
+  return embedding == DType::kF32 || embedding == DType::kF16 ? DType::kF32 : DType::kBF16;
+}
+
 }  // namespace
+
+DType Checkpoint::compute_dtype() const {
+  return compute_dtype_for(tensors.front().dtype);
+}
 
 bool ModelWeights::any_quantized() const {
   const auto in = [](const ExpertWeights& w) {
@@ -377,9 +385,8 @@ ModelWeights load_weights(const std::string& path, const ModelConfig& config,
   Loader loader(config, table, weights);
   check_tensors(config, table, loader, weights.summary);
   count_files(weights.files, weights.packs, weights.summary);
-  const DType stored = table.all().at("model.embed_tokens.weight").dtype;
-  weights.compute_dtype = options.dtype.value_or(
-      stored == DType::kF32 || stored == DType::kF16 ? DType::kF32 : DType::kBF16);
+  weights.compute_dtype =
+      options.dtype.value_or(compute_dtype_for(table.all().at("model.embed_tokens.weight").dtype));
   loader.make_views();
   return weights;
 }
@@ -403,7 +410,6 @@ Checkpoint open_checkpoint(const std::string& path) {
   count_files(out.safetensors, out.packs, unused.summary);
   out.summary = unused.summary;
   loader.list(out.tensors);
-  for (const CheckpointTensor& tensor : out.tensors) out.quantized |= is_quantized(tensor.dtype);
   return out;
 }
 
