@@ -2,16 +2,22 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "apps/commands.h"
+#include "apps/progress.h"
 #include "base/error.h"
+#include "formats/k1pack.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "model/checkpoint.h"
 #include "model/config.h"
 #include "model/plan.h"
-#include "model/weights.h"
+#include "parallel/topology.h"
+#include "quant/recipe.h"
 
 namespace axk1 {
 namespace {
@@ -21,13 +27,23 @@ struct InspectOptions {
   bool json = false;
   int64_t context = 0;  // 0: max_position_embeddings
   std::string dtype;    // f32, bf16 or empty
+  bool verify = false;
+};
+
+// The tensors of one class in a checkpoint.
+struct StoredClass {
+  uint64_t tensors = 0, parameters = 0, bytes = 0;
+  std::set<std::string> types;
 };
 
 // Everything the command prints, gathered first so that text and JSON say the same.
 struct Inspection {
   ModelConfig config;
   ParameterCounts counts;
-  std::optional<CheckpointSummary> checkpoint;  // of a directory with weights
+  std::optional<CheckpointSummary> checkpoint;  // of a model with weights
+  std::map<TensorClass, StoredClass> stored;    // likewise
+  std::optional<json::object> metadata;         // of a k1pack file
+  const char* verified = nullptr;               // what was: "checksums" or "structure"
   DType compute_dtype = DType::kBF16;
   uint64_t weight_bytes = 0;  // in the files, or what they would take at the config's dtype
   uint64_t context_tokens = 0;
@@ -48,23 +64,63 @@ void check_counts(const std::string& model, uint64_t stored, ParameterCounts& co
   counts.unapplied_norms -= lacking;
 }
 
-bool has_weights(const std::string& dir) {
-  return file_exists(dir + "/model.safetensors") ||
-         file_exists(dir + "/model.safetensors.index.json");
+bool has_weights(const std::string& path) {
+  return is_k1pack(path) || file_exists(path + "/model.safetensors") ||
+         file_exists(path + "/model.safetensors.index.json");
+}
+
+std::map<TensorClass, StoredClass> classes_of(const Checkpoint& checkpoint) {
+  std::map<TensorClass, StoredClass> classes;
+  for (const CheckpointTensor& tensor : checkpoint.tensors) {
+    StoredClass& stored = classes[tensor_class_of(tensor.name, tensor.shape)];
+    uint64_t parameters = 1;
+    for (uint64_t extent : tensor.shape) parameters *= extent;
+    ++stored.tensors;
+    stored.parameters += parameters;
+    stored.bytes += tensor.bytes.size();
+    stored.types.insert(dtype_name(tensor.dtype));
+  }
+  return classes;
+}
+
+// Throws naming what is damaged.
+void verify(const Checkpoint& checkpoint) {
+  std::unique_ptr<Progress> line;
+  constexpr uint64_t kMegabyte = 1'000'000;
+  ThreadPool pool(std::max(kDiskReaders, usable_cpus()));
+  for (const K1PackFile& pack : checkpoint.packs) {
+    verify_k1pack(pack, pool, [&](uint64_t done, uint64_t total) {
+      if (!line) line = std::make_unique<Progress>("verifying", "MB", total / kMegabyte);
+      line->update(done / kMegabyte);
+    });
+  }
 }
 
 Inspection inspect(const InspectOptions& options) {
   Inspection found;
-  found.config = load_model_config(options.model);
-  found.counts = count_parameters(found.config);
-  found.compute_dtype = found.config.dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;
-  found.weight_bytes = found.counts.total() * dtype_bytes(found.config.dtype);
-  if (is_directory(options.model) && has_weights(options.model)) {
-    const ModelWeights weights = load_weights(options.model, found.config);
-    found.checkpoint = weights.summary;
-    found.compute_dtype = weights.compute_dtype;
-    found.weight_bytes = weights.summary.weight_bytes;
-    check_counts(options.model, weights.summary.parameters, found.counts);
+  const bool weights = has_weights(options.model);
+  if (options.verify && !weights) {
+    fail(ErrorCode::kUsage, options.model, ": has no weights to verify");
+  }
+  if (weights) {
+    const Checkpoint checkpoint = open_checkpoint(options.model);
+    found.config = checkpoint.config;
+    found.counts = count_parameters(found.config);
+    found.checkpoint = checkpoint.summary;
+    found.compute_dtype = checkpoint.compute_dtype();
+    found.weight_bytes = checkpoint.summary.weight_bytes;
+    found.stored = classes_of(checkpoint);
+    check_counts(options.model, checkpoint.summary.parameters, found.counts);
+    if (!checkpoint.packs.empty()) found.metadata = checkpoint.packs[0].index().metadata;
+    if (options.verify) {
+      verify(checkpoint);
+      found.verified = checkpoint.packs.empty() ? "structure" : "checksums";
+    }
+  } else {
+    found.config = load_model_config(options.model);
+    found.counts = count_parameters(found.config);
+    found.compute_dtype = found.config.dtype == DType::kBF16 ? DType::kBF16 : DType::kF32;
+    found.weight_bytes = found.counts.total() * dtype_bytes(found.config.dtype);
   }
   if (!options.dtype.empty()) {
     found.compute_dtype = options.dtype == "f32" ? DType::kF32 : DType::kBF16;
@@ -106,6 +162,29 @@ uint64_t context_that_fits(const Inspection& found) {
   if (found.machine_bytes <= fixed) return 0;
   return (found.machine_bytes - fixed) /
          kv_bytes_per_token(found.config, default_cache_dtype(found.compute_dtype));
+}
+
+double bits_per_weight(uint64_t bytes, uint64_t parameters) {
+  return parameters ? 8 * static_cast<double>(bytes) / static_cast<double>(parameters) : 0;
+}
+
+std::string types_text(const StoredClass& stored) {
+  std::string text;
+  for (const std::string& type : stored.types) text += cat(text.empty() ? "" : ", ", type);
+  return text;
+}
+
+json::object stored_json(const Inspection& found) {
+  json::object out;
+  for (const auto& [tensor_class, stored] : found.stored) {
+    out[tensor_class_name(tensor_class)] = {
+        {"type", types_text(stored)},
+        {"tensors", stored.tensors},
+        {"parameters", stored.parameters},
+        {"bytes", stored.bytes},
+        {"bits_per_weight", bits_per_weight(stored.bytes, stored.parameters)}};
+  }
+  return out;
 }
 
 json::object to_json(const Inspection& found) {
@@ -156,7 +235,16 @@ json::object to_json(const Inspection& found) {
                          {"router_bias", s.has_router_bias},
                          {"mtp_tensors", s.num_mtp_tensors},
                          {"mtp_parameters", s.mtp_parameters},
-                         {"unused_tensors", s.num_unused_tensors}};
+                         {"unused_tensors", s.num_unused_tensors},
+                         {"records", s.num_records}};
+    out["bits_per_weight"] = bits_per_weight(found.weight_bytes, s.parameters);
+    out["stored"] = stored_json(found);
+    out["container"] = found.metadata ? "k1pack" : "safetensors";
+    if (found.metadata) out["metadata"] = *found.metadata;
+    if (found.verified) {
+      out["verified"] = true;
+      out["verified_what"] = found.verified;
+    }
   }
   return out;
 }
@@ -201,6 +289,17 @@ void print_architecture(const ModelConfig& c) {
              cat("scale ", c.softmax_scale(), " / factor ", c.rope_attention_scaling()));
 }
 
+void print_stored(const Inspection& found) {
+  std::printf("%-22s %19s  %5s  %s\n", "stored as", "bytes", "bits", "type");
+  for (const auto& [tensor_class, stored] : found.stored) {
+    std::printf("  %-20s %19s  %5.2f  %s\n", tensor_class_name(tensor_class),
+                with_commas(stored.bytes).c_str(), bits_per_weight(stored.bytes, stored.parameters),
+                types_text(stored).c_str());
+  }
+  std::printf("%-22s %19s  %5.2f\n\n", "weights", with_commas(found.weight_bytes).c_str(),
+              bits_per_weight(found.weight_bytes, found.checkpoint->parameters));
+}
+
 void print_text(const Inspection& found) {
   print_architecture(found.config);
   const uint64_t total = found.counts.total();
@@ -214,9 +313,13 @@ void print_text(const Inspection& found) {
   std::printf("%-22s %19s\n\n", "read per token",
               with_commas(found.counts.read_per_token()).c_str());
 
-  print_line("weights",
-             cat(with_commas(found.weight_bytes), " bytes (", human_bytes(found.weight_bytes),
-                 "), ", dtype_name(found.config.dtype)));
+  if (found.checkpoint) {
+    print_stored(found);
+  } else {
+    print_line("weights",
+               cat(with_commas(found.weight_bytes), " bytes (", human_bytes(found.weight_bytes),
+                   "), ", dtype_name(found.config.dtype)));
+  }
   print_line(
       "cache per token",
       cat(with_commas(kv_bytes_per_token(found.config, default_cache_dtype(found.compute_dtype))),
@@ -228,11 +331,16 @@ void print_text(const Inspection& found) {
                                  found.config.num_moe_layers() == 0 ? ""
                                  : s.fused_experts                  ? ", experts fused"
                                                    : ", one tensor for each expert",
-                                 s.has_router_bias ? ", router bias" : ""));
+                                 s.has_router_bias ? ", router bias" : "",
+                                 s.num_records ? cat(", ", s.num_records, " records") : ""));
     if (s.num_mtp_tensors > 0) {
       print_line("not computed", cat(s.num_mtp_tensors, " tensors of multi-token prediction, ",
                                      with_commas(s.mtp_parameters), " parameters"));
     }
+  }
+  if (found.verified) {
+    print_line("verified", found.metadata ? "every checksum fits"
+                                          : "names, types and shapes; the files have no checksums");
   }
   std::printf("\nmemory at %s tokens of context\n", with_commas(found.context_tokens).c_str());
   print_line("  weights", human_bytes(found.memory.weights));
@@ -252,9 +360,14 @@ void print_text(const Inspection& found) {
 void add_inspect_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("inspect", "Print what a model is made of");
   auto options = std::make_shared<InspectOptions>();
-  command->add_option("MODEL", options->model, "Model directory, or a config.json without weights")
+  command
+      ->add_option("MODEL", options->model,
+                   "Model directory or k1pack file, or a config.json without weights")
       ->required();
   command->add_flag("--json", options->json, "Print one JSON object");
+  command->add_flag("--verify", options->verify,
+                    "Compare every checksum of a k1pack file; of a directory, which has none, only "
+                    "the structure is checked");
   command
       ->add_option("--context", options->context,
                    "Tokens of context to plan memory for (default: all that the model takes)")

@@ -2,15 +2,17 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <memory>
 
+#include "apps/progress.h"
 #include "base/error.h"
 #include "io/file.h"
 
 namespace axk1 {
 
 void add_model_options(CLI::App& command, ModelOptions& options, ModelArgument argument) {
-  CLI::Option* model =
-      command.add_option("MODEL", options.model, "Hugging Face directory of the model");
+  CLI::Option* model = command.add_option("MODEL", options.model,
+                                          "Model: a Hugging Face directory or a .k1pack file");
   if (argument == ModelArgument::kRequired) model->required();
   add_engine_options(command, options);
 }
@@ -27,6 +29,13 @@ void add_engine_options(CLI::App& command, ModelOptions& options) {
       .add_option("--cache-dtype", options.cache_dtype,
                   "Number type of the attention cache: f32, bf16 or int8 (default: --dtype)")
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  command
+      .add_option(
+          "--load", options.load,
+          "How a k1pack file comes into memory: mmap (when first used) or read (all at once, "
+          "into huge pages)")
+      ->check(CLI::IsMember({"mmap", "read"}))
+      ->capture_default_str();
 }
 
 EngineOptions engine_options(const ModelOptions& options) {
@@ -37,6 +46,18 @@ EngineOptions engine_options(const ModelOptions& options) {
   if (options.dtype == "bf16") engine.dtype = DType::kBF16;
   for (CacheDType dtype : {CacheDType::kF32, CacheDType::kBF16, CacheDType::kI8}) {
     if (options.cache_dtype == cache_dtype_name(dtype)) engine.cache_dtype = dtype;
+  }
+  if (options.load == "read") {
+    engine.load = K1PackLoad::kRead;
+    const auto progress = std::make_shared<std::unique_ptr<Progress>>();
+    engine.load_progress = [progress](uint64_t done, uint64_t total) {
+      constexpr uint64_t kMegabyte = 1'000'000;
+      if (!*progress) {
+        *progress = std::make_unique<Progress>("loading", "MB", total / kMegabyte);
+      }
+      (*progress)->update(done / kMegabyte);
+      if (done == total) progress->reset();
+    };
   }
   return engine;
 }

@@ -5,7 +5,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
+#include "base/bits.h"
+#include "base/check.h"
 #include "base/text.h"
 #include "tensor/buffer.h"
 #include "tensor/packed.h"
@@ -25,9 +28,13 @@ constexpr size_t kScores = 64;      // one block of attention
 // Every two bytes the same: a bf16 or f16 of moderate size, and an f32 of two of them.
 constexpr int kFillByte = 0x3c;
 
+// A tile of attention at A.X K1's sizes: 64 rows against one span of a cache.
+constexpr size_t kLatentRows = 64, kLora = 512, kRope = 64;
+
 struct ThreadData {
   Buffer weights;
   Buffer x, y, more;  // activations, results
+  Buffer latents;     // kLatentSpan cache rows
 };
 
 // One row being measured.
@@ -72,6 +79,8 @@ class CaseList {
     for (size_t i = 0; i < kNumQuantTypes; ++i) {
       if (choice.entry == cat("matmul_q ", kQuantNames[i])) matmul_q(i);
     }
+    if (choice.entry == "latent bf16") latent(LatentTypes::kBF16, roofs_.dot_bf16_gflops);
+    if (choice.entry == "latent int8") latent(LatentTypes::kI8, roofs_.dot_int8_gops);
     elementwise(choice.entry);
     if (cases.size() == first) cases.emplace_back();  // not measured, but listed
     for (size_t i = first; i < cases.size(); ++i) {
@@ -202,6 +211,43 @@ class CaseList {
                   });
   }
 
+  // Scores, softmax and weighted sum over one span.
+  void latent(LatentTypes type, double dot_roof) {
+    const LatentKernels kernels = k_.latent[static_cast<size_t>(type)];
+    const size_t row_bytes = type == LatentTypes::kBF16 ? (kLora + kRope) * sizeof(uint16_t)
+                                                        : sizeof(Int8LatentHeader) + kLora + kRope;
+    by_arithmetic(
+        cat(kLatentRows, " rows, ", kLatentSpan, " positions"),
+        static_cast<double>(kLatentSpan * row_bytes),
+        2.0 * kLatentRows * kLatentSpan * (kLora + kLora + kRope),
+        std::max(roofs_.fma_f32_gflops, dot_roof), [=](ThreadData& d) {
+          float* at = d.y.as<float>();
+          const auto take = [&](size_t floats) {
+            return std::exchange(at, at + round_up(floats, 16));
+          };
+          LatentTile tile{.rows = kLatentRows,
+                          .lora = kLora,
+                          .rope = kRope,
+                          .row_bytes = row_bytes,
+                          .scale = 0.1f};
+          tile.q = reinterpret_cast<uint32_t*>(take(latent_q_words(kLatentRows, kLora, kRope)));
+          tile.max = take(kLatentRows);
+          tile.sum = take(kLatentRows);
+          tile.acc = take(latent_acc_floats(kLatentRows, kLora));
+          tile.scores = take(kLatentSpan * kLatentRows);
+          tile.probs = reinterpret_cast<uint32_t*>(take(kLatentSpan / 2 * kLatentRows));
+          tile.values = reinterpret_cast<uint32_t*>(take(kLatentValueWords));
+          AXK1_CHECK(static_cast<size_t>(at - d.y.as<float>()) * sizeof(float) <= d.y.size_bytes());
+          kernels.load(tile, d.x.as<float>(), kLora + kRope, kLatentRows);
+          const void* blocks[kLatentSpan / kLatentBlockTokens];
+          for (size_t b = 0; b < std::size(blocks); ++b) {
+            blocks[b] = d.latents.as<char>() + b * kLatentBlockTokens * row_bytes;
+          }
+          kernels.attend(tile,
+                         {.blocks = blocks, .num_positions = kLatentSpan, .visible = nullptr});
+        });
+  }
+
   // `per_column` bytes are read and written for each column.
   void along_rows(double per_column, double flops_per_column, auto body) {
     in_cache(per_column * kRowsInCache * kColumns, flops_per_column * kRowsInCache * kColumns,
@@ -274,6 +320,8 @@ std::vector<ThreadData> make_data(ThreadPool& pool, const KernelTable& kernels,
     d.y = Buffer(std::max(rows, stream_bytes / kColumns * 4) * sizeof(float));
     d.more = Buffer(
         std::max(kManyRows * activation_row_bytes(kManyColumns), activation_row_bytes(kColumns)));
+    d.latents = Buffer(kLatentSpan * (kLora + kRope) * sizeof(float));
+    std::memset(d.latents.data(), kFillByte, d.latents.size_bytes());
     std::memset(d.weights.data(), kFillByte, d.weights.size_bytes());
     std::memset(d.x.data(), kFillByte, d.x.size_bytes());
   }

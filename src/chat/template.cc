@@ -3,6 +3,7 @@
 #include "chat/jinja_interpreter.h"
 #include "chat/jinja_parser.h"
 #include "chat/jinja_scope.h"
+#include "formats/k1pack.h"
 #include "io/file.h"
 
 namespace axk1 {
@@ -72,24 +73,43 @@ Sources read_field(const json::value& field, const std::string& source) {
   return out;
 }
 
-Sources read_directory(const std::string& path, const json::value& config) {
-  const std::string jinja = path + "/chat_template.jinja";
-  if (file_exists(jinja)) {
-    Sources out{jinja, read_file(jinja, kMaxTemplateBytes), ""};
-    const std::string tools = path + "/additional_chat_templates/tool_use.jinja";
-    if (file_exists(tools)) out.with_tools = read_file(tools, kMaxTemplateBytes);
+constexpr const char* kJinjaFile = "chat_template.jinja";
+constexpr const char* kLegacyFile = "chat_template.json";
+constexpr const char* kToolsFile = "additional_chat_templates/tool_use.jinja";
+constexpr const char* kConfigFile = "tokenizer_config.json";
+
+// tokenizer_config.json, or an empty object.
+json::value read_config(const NamedFiles& files) {
+  if (!files.contains(kConfigFile)) return json::object();
+  const std::string place = files.place(kConfigFile);
+  json::value config = json::parse(files.read(kConfigFile, kMaxConfigBytes), place);
+  if (!config.is_object()) {
+    fail(ErrorCode::kInvalidInput, place, ": found ", json::kind_name(config),
+         ", expected an object");
+  }
+  return config;
+}
+
+const json::value* field_of(const json::value& config) {
+  const json::value* field = config.get_object().if_contains("chat_template");
+  return field && !field->is_null() ? field : nullptr;
+}
+
+Sources read_sources(const NamedFiles& files, const json::value& config) {
+  if (files.contains(kJinjaFile)) {
+    Sources out{files.place(kJinjaFile), files.read(kJinjaFile, kMaxTemplateBytes), ""};
+    if (files.contains(kToolsFile)) out.with_tools = files.read(kToolsFile, kMaxTemplateBytes);
     return out;
   }
-  if (const json::value* field = config.get_object().if_contains("chat_template");
-      field && !field->is_null()) {
-    return read_field(*field, path + "/tokenizer_config.json");
+  if (const json::value* field = field_of(config)) {
+    return read_field(*field, files.place(kConfigFile));
   }
-  const std::string legacy = path + "/chat_template.json";
-  if (file_exists(legacy)) {
-    const json::value v = json::parse(read_file(legacy, kMaxConfigBytes), legacy);
+  if (files.contains(kLegacyFile)) {
+    const std::string legacy = files.place(kLegacyFile);
+    const json::value v = json::parse(files.read(kLegacyFile, kMaxConfigBytes), legacy);
     return read_field(json::ObjectReader(v, legacy).get("chat_template"), legacy);
   }
-  fail(ErrorCode::kNotFound, path,
+  fail(ErrorCode::kNotFound, files.path(),
        ": no chat template: expected chat_template.jinja, or \"chat_template\" in "
        "tokenizer_config.json");
 }
@@ -126,23 +146,24 @@ ChatTemplate ChatTemplate::from_source(std::string source, std::string name) {
 }
 
 ChatTemplate ChatTemplate::load(const std::string& path) {
-  if (!is_directory(path)) return from_source(read_file(path, kMaxTemplateBytes), path);
-  json::value config = json::object();
-  const std::string config_path = path + "/tokenizer_config.json";
-  if (file_exists(config_path)) {
-    config = json::parse(read_file(config_path, kMaxConfigBytes), config_path);
-    if (!config.is_object()) {
-      fail(ErrorCode::kInvalidInput, config_path, ": found ", json::kind_name(config),
-           ", expected an object");
-    }
-  }
-  const Sources sources = read_directory(path, config);
+  if (is_directory(path) || is_k1pack(path)) return load(open_model_files(path));
+  return from_source(read_file(path, kMaxTemplateBytes), path);
+}
+
+ChatTemplate ChatTemplate::load(const NamedFiles& files) {
+  const json::value config = read_config(files);
+  const Sources sources = read_sources(files, config);
   ChatTemplate out = from_source(sources.main, sources.name);
   if (!sources.with_tools.empty()) {
     out.with_tools_ = compile(sources.with_tools, sources.name + " (tool_use)");
   }
   out.defaults_ = special_tokens(config.get_object());
   return out;
+}
+
+bool ChatTemplate::is_in(const NamedFiles& files) {
+  return files.contains(kJinjaFile) || files.contains(kLegacyFile) ||
+         field_of(read_config(files)) != nullptr;
 }
 
 std::string ChatTemplate::render(const json::object& variables) const {

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "io/json.h"
+#include "io/named_files.h"
 
 namespace axk1 {
 
@@ -38,12 +39,15 @@ class TemplateError : public Error {
 // A compiled template. Copies are cheap and share it. Any number of threads may render at once.
 class ChatTemplate {
  public:
-  // A model directory or a .jinja file. In a directory chat_template.jinja wins over the
-  // chat_template of tokenizer_config.json (a string, or a list of {name, template}), which wins
-  // over chat_template.json; where templates are named, "default" is used, and "tool_use" when
-  // tools are given. The special tokens of tokenizer_config.json (bos_token, eos_token, ...)
-  // become variables. Throws Error, or TemplateError for a template that does not parse.
+  // A model directory, a k1pack file or a .jinja file. Among a model's files chat_template.jinja
+  // wins over the chat_template of tokenizer_config.json (a string, or a list of {name, template}),
+  // which wins over chat_template.json; where templates are named, "default" is used, and
+  // "tool_use" when tools are given. The special tokens of tokenizer_config.json (bos_token,
+  // eos_token, ...) become variables. Throws Error, or TemplateError for a template that does not
+  // parse.
   static ChatTemplate load(const std::string& path);
+  static ChatTemplate load(const NamedFiles& files);
+  static bool is_in(const NamedFiles& files);  // whether load would find one
 
   // `name` is what errors call the template.
   static ChatTemplate from_source(std::string source, std::string name);

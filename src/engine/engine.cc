@@ -6,7 +6,6 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "io/file.h"
 #include "io/json.h"
 #include "kernels/registry.h"
 #include "parallel/topology.h"
@@ -15,21 +14,6 @@ namespace axk1 {
 namespace {
 
 constexpr uint64_t kMaxConfigBytes = 16 << 20;
-
-bool has_tokenizer(const std::string& dir) {
-  return file_exists(dir + "/tokenizer.json") ||
-         (file_exists(dir + "/vocab.json") && file_exists(dir + "/merges.txt"));
-}
-
-bool has_chat_template(const std::string& dir) {
-  if (file_exists(dir + "/chat_template.jinja") || file_exists(dir + "/chat_template.json")) {
-    return true;
-  }
-  const std::string path = dir + "/tokenizer_config.json";
-  if (!file_exists(path)) return false;
-  const json::value config = json::parse(read_file(path, kMaxConfigBytes), path);
-  return json::ObjectReader(config, path).find("chat_template") != nullptr;
-}
 
 std::vector<TokenId> read_eos(const json::ObjectReader& reader) {
   std::vector<TokenId> ids;
@@ -51,16 +35,20 @@ std::vector<TokenId> read_eos(const json::ObjectReader& reader) {
 
 }  // namespace
 
-Engine::Engine(const std::string& model_dir, const EngineOptions& options) : path_(model_dir) {
-  config_ = load_model_config(model_dir);
-  weights_ = load_weights(model_dir, config_, {.dtype = options.dtype});
-  if (has_tokenizer(model_dir)) tokenizer_ = Tokenizer::load(model_dir);
-  if (has_chat_template(model_dir)) template_ = ChatTemplate::load(model_dir);
+Engine::Engine(const std::string& model_path, const EngineOptions& options) : path_(model_path) {
+  const NamedFiles files = open_model_files(model_path);
+  config_ = load_model_config(files);
+  weights_ = load_weights(
+      model_path, config_,
+      {.dtype = options.dtype, .load = options.load, .progress = options.load_progress});
+  if (Tokenizer::is_in(files)) tokenizer_ = Tokenizer::load(files);
+  if (ChatTemplate::is_in(files)) template_ = ChatTemplate::load(files);
   eos_.assign(config_.eos_token_ids.begin(), config_.eos_token_ids.end());
 
-  const std::string path = model_dir + "/generation_config.json";
-  if (file_exists(path)) {
-    const json::value document = json::parse(read_file(path, kMaxConfigBytes), path);
+  if (files.contains("generation_config.json")) {
+    const std::string path = files.place("generation_config.json");
+    const json::value document =
+        json::parse(files.read("generation_config.json", kMaxConfigBytes), path);
     const json::ObjectReader reader(document, path);
     const auto number = [&](const char* field) -> std::optional<double> {
       if (!reader.find(field)) return std::nullopt;

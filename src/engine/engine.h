@@ -20,10 +20,12 @@
 namespace axk1 {
 
 struct EngineOptions {
-  int num_threads = 0;                    // 0: every usable processor
-  std::string kernels;                    // name of a kernel table; empty: the best of the machine
-  std::optional<DType> dtype;             // see LoadOptions::dtype
-  size_t prefill_tokens = 512;            // most tokens of one forward step
+  int num_threads = 0;                 // 0: every usable processor
+  std::string kernels;                 // name of a kernel table; empty: the best of the machine
+  std::optional<DType> dtype;          // see LoadOptions::dtype
+  size_t prefill_tokens = 512;         // most tokens of one forward step
+  K1PackLoad load = K1PackLoad::kMap;  // see LoadOptions
+  ByteProgress load_progress = {};
   std::optional<CacheDType> cache_dtype;  // absent: the type computed in
 };
 
@@ -40,8 +42,9 @@ class Session;
 // the const members may be read by any thread.
 class Engine {
  public:
-  // A Hugging Face directory. Tokenizer and chat template are read when they are there.
-  Engine(const std::string& model_dir, const EngineOptions& options = {});
+  // A Hugging Face directory or a k1pack file. Tokenizer and chat template are read when they are
+  // there.
+  Engine(const std::string& model_path, const EngineOptions& options = {});
   // Weights made elsewhere, without tokenizer: for measurements.
   Engine(ModelConfig config, ModelWeights weights, const EngineOptions& options = {});
   ~Engine();

@@ -50,6 +50,27 @@ bool is_directory(const std::string& path) {
   return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+bool is_regular_file(const std::string& path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
+std::string read_file_start(const std::string& path, size_t bytes) {
+  Descriptor file(path);
+  if (file.get() < 0) fail_errno(path, "open");
+  std::string start(bytes, '\0');
+  size_t used = 0;
+  while (used < bytes) {
+    const ssize_t n = ::read(file.get(), start.data() + used, bytes - used);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_errno(path, "read");
+    if (n == 0) break;
+    used += static_cast<size_t>(n);
+  }
+  start.resize(used);
+  return start;
+}
+
 std::string read_file(const std::string& path, uint64_t max_bytes) {
   Descriptor file(path);
   if (file.get() < 0) fail_errno(path, "open");
@@ -112,6 +133,30 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+namespace {
+
+// Whole pages inside the bytes, or around them.
+void advise(std::span<const std::byte> bytes, int advice, bool inside) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<uintptr_t>(bytes.data());
+  uintptr_t begin = address / page * page, end = address + bytes.size();
+  if (inside) {
+    begin = (address + page - 1) / page * page;
+    end = end / page * page;
+  }
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
+}  // namespace
+
+void prefetch_mapped(std::span<const std::byte> bytes) {
+  advise(bytes, MADV_WILLNEED, /*inside=*/false);
+}
+
+void release_mapped(std::span<const std::byte> bytes) {
+  advise(bytes, MADV_DONTNEED, /*inside=*/true);
 }
 
 }  // namespace axk1

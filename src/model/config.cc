@@ -5,6 +5,7 @@
 #include <limits>
 #include <numbers>
 
+#include "formats/k1pack.h"
 #include "io/file.h"
 #include "model/plan.h"
 
@@ -375,8 +376,14 @@ ModelConfig parse_model_config(const json::value& config_json, const std::string
 }
 
 ModelConfig load_model_config(const std::string& path) {
-  const std::string file = is_directory(path) ? path + "/config.json" : path;
-  return parse_model_config(json::parse(read_file(file, kMaxConfigBytes), file), file);
+  if (is_directory(path) || is_k1pack(path)) return load_model_config(open_model_files(path));
+  return parse_model_config(json::parse(read_file(path, kMaxConfigBytes), path), path);
+}
+
+ModelConfig load_model_config(const NamedFiles& files) {
+  const std::string place = files.place("config.json");
+  const std::string text = files.read("config.json", kMaxConfigBytes);
+  return parse_model_config(json::parse(text, place), place);
 }
 
 int64_t ModelConfig::num_moe_layers() const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "io/json.h"
+#include "io/named_files.h"
 #include "ops/router.h"
 #include "tensor/dtype.h"
 
@@ -101,7 +102,8 @@ struct ModelConfig {
 // Unknown fields are ignored.
 ModelConfig parse_model_config(const json::value& config, const std::string& source);
 
-// From a model directory or the path of a config.json.
+// From a model directory, a k1pack file or the path of a config.json.
 ModelConfig load_model_config(const std::string& path);
+ModelConfig load_model_config(const NamedFiles& files);
 
 }  // namespace axk1

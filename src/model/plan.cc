@@ -1,5 +1,6 @@
 #include "model/plan.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -105,6 +106,12 @@ uint64_t machine_memory_bytes() {
     if (limit > 0 && (bytes == 0 || limit < bytes)) bytes = limit;
   }
   return bytes;
+}
+
+uint64_t peak_memory_bytes() {
+  rusage usage;
+  if (::getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
 }
 
 }  // namespace axk1

@@ -68,4 +68,8 @@ MemoryPlan plan_memory(const ModelConfig& config, const PlanOptions& options);
 // 0 when it cannot be found out.
 uint64_t machine_memory_bytes();
 
+// Memory that this process has had at most, mapped files that were in memory counted. 0 when it
+// cannot be found out.
+uint64_t peak_memory_bytes();
+
 }  // namespace axk1

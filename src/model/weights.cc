@@ -4,82 +4,16 @@
 #include <cstring>
 #include <span>
 #include <string_view>
-#include <unordered_map>
 
 #include "base/bf16.h"
+#include "base/error.h"
 #include "formats/safetensors_dir.h"
+#include "model/checkpoint.h"
+#include "model/tensor_table.h"
+#include "model/widen.h"
 
 namespace axk1 {
 namespace {
-
-constexpr size_t kMaxProblemsNamed = 5;
-
-struct StoredTensor {
-  const SafetensorsFile* file = nullptr;
-  const TensorInfo* info = nullptr;
-  bool taken = false;
-};
-
-// Finds tensors by name, checks their shapes, and collects everything that is wrong, so that one
-// error tells it all.
-class TensorTable {
- public:
-  explicit TensorTable(const std::vector<SafetensorsFile>& files, const std::string& dir)
-      : dir_(dir) {
-    for (const SafetensorsFile& file : files) {
-      for (const TensorInfo& info : file.tensors()) tensors_[info.name] = {&file, &info, false};
-    }
-  }
-
-  bool contains(const std::string& name) const { return tensors_.contains(name); }
-  const std::unordered_map<std::string_view, StoredTensor>& all() const { return tensors_; }
-
-  // nullptr, and a problem noted, when it is missing or of another shape.
-  const StoredTensor* take(const std::string& name, const std::vector<uint64_t>& shape) {
-    const auto at = tensors_.find(name);
-    if (at == tensors_.end()) {
-      problem(cat(dir_, ": tensor \"", name, "\" is missing, expected shape ", shape_text(shape)));
-      return nullptr;
-    }
-    StoredTensor& tensor = at->second;
-    tensor.taken = true;
-    if (tensor.info->shape != shape) {
-      problem(cat(tensor.file->path(), ": tensor \"", name, "\" has shape ",
-                  shape_text(tensor.info->shape), ", expected ", shape_text(shape)));
-      return nullptr;
-    }
-    if (tensor.info->dtype == DType::kI32) {
-      problem(cat(tensor.file->path(), ": tensor \"", name,
-                  "\" has type I32, expected F32, BF16 or F16"));
-      return nullptr;
-    }
-    return &tensor;
-  }
-
-  void problem(std::string text) {
-    if (problems_.size() < kMaxProblemsNamed) problems_.push_back(std::move(text));
-    ++num_problems_;
-  }
-
-  // Throws when anything was wrong.
-  void check() const {
-    if (num_problems_ == 0) return;
-    std::string message =
-        num_problems_ == 1 ? "" : cat(dir_, ": ", num_problems_, " tensors do not fit the config:");
-    for (const std::string& text : problems_)
-      message += cat(num_problems_ == 1 ? "" : "\n  ", text);
-    if (num_problems_ > problems_.size()) {
-      message += cat("\n  and ", num_problems_ - problems_.size(), " more");
-    }
-    throw Error(ErrorCode::kInvalidInput, message);
-  }
-
- private:
-  std::string dir_;
-  std::unordered_map<std::string_view, StoredTensor> tensors_;
-  std::vector<std::string> problems_;
-  uint64_t num_problems_ = 0;
-};
 
 uint64_t u(int64_t size) {
   return static_cast<uint64_t>(size);
@@ -89,55 +23,75 @@ bool is_aligned(std::span<const std::byte> bytes, DType dtype) {
   return reinterpret_cast<uintptr_t>(bytes.data()) % dtype_bytes(dtype) == 0;
 }
 
-float widened(const std::byte* from, DType dtype) {
-  if (dtype == DType::kF32) {
-    float value;
-    std::memcpy(&value, from, sizeof value);
-    return value;
-  }
-  uint16_t bits;
-  std::memcpy(&bits, from, sizeof bits);
-  return dtype == DType::kBF16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-}
+// What a matrix may be stored as, and whether it is converted to the compute type.
+enum class Storage { kAny, kPlain, kPlainKept };
 
-// Two passes over the same description of the model: the first checks every tensor and converts
-// nothing, the second makes the views. So a damaged checkpoint costs no conversion.
+// Passes over one description of the model: the first checks every tensor and converts nothing, so
+// that a damaged checkpoint costs no conversion; the second makes the views, or lists the tensors.
 class Loader {
  public:
   Loader(const ModelConfig& config, TensorTable& table, ModelWeights& out)
       : c_(config), table_(table), out_(out) {}
 
-  void run(bool make_views) {
-    make_views_ = make_views;
+  void check() { walk(); }
+  void make_views() {
+    make_views_ = true;
+    walk();
+  }
+  void list(std::vector<CheckpointTensor>& tensors) {
+    list_ = &tensors;
+    walk();
+  }
+
+ private:
+  void walk() {
     const uint64_t vocab = u(c_.vocab_size), hidden = u(c_.hidden_size);
     out_.layers.assign(static_cast<size_t>(c_.num_hidden_layers), {});
     out_.embed_tokens = matrix("model.embed_tokens.weight", vocab, hidden);
     out_.norm = vector("model.norm.weight", hidden);
     for (size_t i = 0; i < out_.layers.size(); ++i) {
+      layer_ = static_cast<int64_t>(i);
       layer(cat("model.layers.", i, "."), c_.is_moe_layer[i], out_.layers[i]);
     }
+    layer_ = -1;
     lm_head(vocab, hidden);
   }
 
- private:
-  MatrixView matrix(const std::string& name, uint64_t rows, uint64_t cols, bool keep_type = false) {
-    const StoredTensor* tensor = table_.take(name, {rows, cols});
-    return tensor ? view(*tensor, rows, cols, keep_type) : MatrixView{};
+  MatrixView matrix(const std::string& name, uint64_t rows, uint64_t cols,
+                    Storage storage = Storage::kAny) {
+    const uint64_t shape[] = {rows, cols};
+    const StoredTensor* tensor = table_.take(name, shape);
+    if (!tensor) return {};
+    if (storage != Storage::kAny && is_quantized(tensor->dtype)) {
+      table_.problem(cat(*tensor->file, ": tensor \"", name, "\" has type ",
+                         dtype_name(tensor->dtype), ", expected F32, BF16 or F16"));
+    }
+    note(name, *tensor, {rows, cols}, tensor->bytes);
+    return view(*tensor, rows, cols, storage);
+  }
+
+  void note(const std::string& name, const StoredTensor& tensor, std::vector<uint64_t> shape,
+            std::span<const std::byte> bytes) {
+    if (!list_) return;
+    list_->push_back({name, tensor.dtype, std::move(shape), bytes, *tensor.file, layer_, expert_});
   }
 
   // Of a tensor seen as [rows, cols]: the mapped bytes, or a copy when the compute type differs or
   // the file misaligns the elements.
-  MatrixView view(const StoredTensor& tensor, uint64_t rows, uint64_t cols, bool keep_type) {
+  MatrixView view(const StoredTensor& tensor, uint64_t rows, uint64_t cols, Storage storage) {
     if (!make_views_) return {};
-    const DType stored = tensor.info->dtype;
-    const std::span<const std::byte> bytes = tensor.file->bytes(*tensor.info);
+    const DType stored = tensor.dtype;
+    const std::span<const std::byte> bytes = tensor.bytes;
     MatrixView m{bytes.data(), stored, rows, cols, cols};
-    if (out_.compute_dtype == DType::kBF16 && stored != DType::kBF16 && !keep_type) {
+    if (is_quantized(stored)) return m;
+    if (out_.compute_dtype == DType::kBF16 && stored != DType::kBF16 &&
+        storage != Storage::kPlainKept) {
       Buffer& copy = out_.buffers.emplace_back(2 * rows * cols);
       uint16_t* to = copy.as<uint16_t>();
-      const size_t step = dtype_bytes(stored);
-      for (uint64_t i = 0; i < rows * cols; ++i) {
-        to[i] = f32_to_bf16(widened(bytes.data() + i * step, stored));
+      std::vector<float> row(cols);
+      for (uint64_t r = 0; r < rows; ++r) {
+        widen_rows(stored, bytes.data() + r * cols * dtype_bytes(stored), 1, cols, row.data());
+        for (uint64_t i = 0; i < cols; ++i) to[r * cols + i] = f32_to_bf16(row[i]);
       }
       m.data = to;
       m.dtype = DType::kBF16;
@@ -150,9 +104,13 @@ class Loader {
   }
 
   std::vector<float> vector(const std::string& name, uint64_t size) {
-    const StoredTensor* tensor = table_.take(name, {size});
-    if (!tensor || !make_views_) return {};
-    return tensor->file->read_f32(*tensor->info);
+    const StoredTensor* tensor = table_.take(name, {&size, 1});
+    if (!tensor) return {};
+    note(name, *tensor, {size}, tensor->bytes);
+    if (!make_views_) return {};
+    std::vector<float> values(size);
+    widen_rows(tensor->dtype, tensor->bytes.data(), 1, size, values.data());
+    return values;
   }
 
   void layer(const std::string& prefix, bool is_moe, LayerWeights& w) {
@@ -184,8 +142,9 @@ class Loader {
     w.kv_a_proj_with_mqa =
         matrix(prefix + "kv_a_proj_with_mqa.weight", kv_rank + u(c_.qk_rope_head_dim), hidden);
     w.kv_a_layernorm = vector(prefix + "kv_a_layernorm.weight", kv_rank);
+    // Its absorbed form is read by columns, which panels of rows do not give.
     w.kv_b_proj = matrix(prefix + "kv_b_proj.weight",
-                         heads * u(c_.qk_nope_head_dim + c_.v_head_dim), kv_rank);
+                         heads * u(c_.qk_nope_head_dim + c_.v_head_dim), kv_rank, Storage::kPlain);
     w.o_proj = matrix(prefix + "o_proj.weight", hidden, heads * u(c_.v_head_dim));
   }
 
@@ -212,7 +171,7 @@ class Loader {
 
   void moe(const std::string& prefix, LayerWeights& w) {
     const uint64_t num_experts = u(c_.n_routed_experts), hidden = u(c_.hidden_size);
-    w.router = matrix(prefix + "gate.weight", num_experts, hidden, /*keep_type=*/true);
+    w.router = matrix(prefix + "gate.weight", num_experts, hidden, Storage::kPlainKept);
     router_bias(prefix + "gate.e_score_correction_bias", num_experts, w);
     if (table_.contains(prefix + "experts.gate_up_proj") ||
         table_.contains(prefix + "experts.down_proj")) {
@@ -220,8 +179,10 @@ class Loader {
     } else {
       w.experts.resize(num_experts);
       for (uint64_t e = 0; e < num_experts; ++e) {
+        expert_ = static_cast<int64_t>(e);
         w.experts[e] = mlp(cat(prefix, "experts.", e, "."), u(c_.moe_intermediate_size));
       }
+      expert_ = -1;
     }
     if (c_.n_shared_experts > 0) {
       w.shared_experts =
@@ -245,13 +206,28 @@ class Loader {
     const uint64_t num_experts = u(c_.n_routed_experts), hidden = u(c_.hidden_size);
     const uint64_t intermediate = u(c_.moe_intermediate_size);
     out_.summary.fused_experts = true;
-    const StoredTensor* gate_up =
-        table_.take(prefix + "gate_up_proj", {num_experts, 2 * intermediate, hidden});
-    const StoredTensor* down =
-        table_.take(prefix + "down_proj", {num_experts, hidden, intermediate});
-    if (!make_views_ || !gate_up || !down) return;
-    const MatrixView gate_up_rows = view(*gate_up, num_experts * 2 * intermediate, hidden, false);
-    const MatrixView down_rows = view(*down, num_experts * hidden, intermediate, false);
+    const uint64_t gate_up_shape[] = {num_experts, 2 * intermediate, hidden};
+    const uint64_t down_shape[] = {num_experts, hidden, intermediate};
+    const StoredTensor* gate_up = table_.take(prefix + "gate_up_proj", gate_up_shape);
+    const StoredTensor* down = table_.take(prefix + "down_proj", down_shape);
+    if (!gate_up || !down) return;
+    for (uint64_t e = 0; list_ && e < num_experts; ++e) {
+      expert_ = static_cast<int64_t>(e);
+      const std::string name = cat(prefix, e, ".");
+      const size_t size = gate_up->bytes.size() / num_experts / 2;
+      const auto gate = gate_up->bytes.subspan(2 * e * size, size);
+      const auto up = gate_up->bytes.subspan((2 * e + 1) * size, size);
+      note(name + "gate_proj.weight", *gate_up, {intermediate, hidden}, gate);
+      note(name + "up_proj.weight", *gate_up, {intermediate, hidden}, up);
+      note(name + "down_proj.weight", *down, {hidden, intermediate},
+           down->bytes.subspan(e * (down->bytes.size() / num_experts),
+                               down->bytes.size() / num_experts));
+    }
+    expert_ = -1;
+    if (!make_views_) return;
+    const MatrixView gate_up_rows =
+        view(*gate_up, num_experts * 2 * intermediate, hidden, Storage::kAny);
+    const MatrixView down_rows = view(*down, num_experts * hidden, intermediate, Storage::kAny);
     w.experts.resize(num_experts);
     for (uint64_t e = 0; e < num_experts; ++e) {
       w.experts[e].gate = gate_up_rows.slice_rows(2 * e * intermediate, intermediate);
@@ -269,12 +245,13 @@ class Loader {
     out_.lm_head = out_.embed_tokens;
     if (!table_.contains(name)) return;
     // Some writers store the tied matrix twice. Two different ones would contradict the config.
-    const StoredTensor* head = table_.take(name, {vocab, hidden});
-    const StoredTensor* embed = table_.take("model.embed_tokens.weight", {vocab, hidden});
-    if (make_views_ || !head || !embed) return;
-    const auto a = head->file->bytes(*head->info), b = embed->file->bytes(*embed->info);
-    if (head->info->dtype != embed->info->dtype || std::memcmp(a.data(), b.data(), a.size()) != 0) {
-      table_.problem(cat(head->file->path(), ": tensor \"", name,
+    const uint64_t shape[] = {vocab, hidden};
+    const StoredTensor* head = table_.take(name, shape);
+    const StoredTensor* embed = table_.take("model.embed_tokens.weight", shape);
+    if (make_views_ || list_ || !head || !embed) return;
+    if (head->dtype != embed->dtype ||
+        std::memcmp(head->bytes.data(), embed->bytes.data(), head->bytes.size()) != 0) {
+      table_.problem(cat(*head->file, ": tensor \"", name,
                          "\" differs from \"model.embed_tokens.weight\", but the config has "
                          "tie_word_embeddings true"));
     }
@@ -284,6 +261,8 @@ class Loader {
   TensorTable& table_;
   ModelWeights& out_;
   bool make_views_ = false;
+  std::vector<CheckpointTensor>* list_ = nullptr;
+  int64_t layer_ = -1, expert_ = -1;  // of what is being listed
   std::optional<bool> has_router_bias_;
 };
 
@@ -321,28 +300,67 @@ void account_for_the_rest(const ModelConfig& config, TensorTable& table,
       const bool is_state = name.ends_with(".e_score_correction_bias");
       const bool is_second_copy = config.tie_word_embeddings && name == "lm_head.weight";
       if (!is_state && !is_second_copy) {
-        summary.parameters += tensor.info->num_elements();
+        summary.parameters += tensor.num_elements();
       }
-      summary.weight_bytes += tensor.info->size_bytes;
+      summary.weight_bytes += tensor.bytes.size();
     } else if (!unused_kind(name)) {
       surplus.push_back(name);
     } else if (name.ends_with("rotary_emb.inv_freq")) {
       ++summary.num_unused_tensors;
     } else {
       ++summary.num_mtp_tensors;
-      summary.mtp_parameters += tensor.info->num_elements();
+      summary.mtp_parameters += tensor.num_elements();
     }
   }
   std::sort(surplus.begin(), surplus.end());
   for (const std::string& name : surplus) {
     const StoredTensor& tensor = table.all().at(name);
-    table.problem(cat(tensor.file->path(), ": tensor \"", printable(name), "\" ",
-                      shape_text(tensor.info->shape), " is not one of a ", config.model_type,
-                      " model with this config"));
+    table.problem(cat(*tensor.file, ": tensor \"", printable(name), "\" ", shape_text(tensor.shape),
+                      " is not one of a ", config.model_type, " model with this config"));
   }
 }
 
+// Opens the files into the vectors that will own them.
+TensorTable open_tensors(const std::string& path, const LoadOptions& options,
+                         std::vector<SafetensorsFile>& safetensors,
+                         std::vector<K1PackFile>& packs) {
+  TensorTable table(path);
+  if (is_k1pack(path)) {
+    table.add(packs.emplace_back(path, options.load, options.progress));
+    return table;
+  }
+  if (options.load == K1PackLoad::kRead) {
+    fail(ErrorCode::kUnsupported, path,
+         ": only k1pack files are read into memory at once; axk1 convert makes one");
+  }
+  safetensors = open_safetensors_dir(path);
+  for (const SafetensorsFile& file : safetensors) table.add(file);
+  return table;
+}
+
+// Throws when anything does not fit the config.
+void check_tensors(const ModelConfig& config, TensorTable& table, Loader& loader,
+                   CheckpointSummary& summary) {
+  loader.check();
+  account_for_the_rest(config, table, summary);
+  table.check();
+}
+
+void count_files(const std::vector<SafetensorsFile>& safetensors,
+                 const std::vector<K1PackFile>& packs, CheckpointSummary& summary) {
+  summary.num_files = safetensors.size() + packs.size();
+  for (const K1PackFile& pack : packs) summary.num_records += pack.records().size();
+}
+
+DType compute_dtype_for(DType embedding) {
+  return embedding == DType::kF32 || embedding == DType::kF16 ? DType::kF32 : DType::kBF16;
+}
+
 }  // namespace
+
+DType Checkpoint::compute_dtype() const {
+  return compute_dtype_for(tensors.front().dtype);
+}
 
 bool ModelWeights::any_quantized() const {
   const auto in = [](const ExpertWeights& w) {
@@ -357,25 +375,42 @@ bool ModelWeights::any_quantized() const {
          });
 }
 
-ModelWeights load_weights(const std::string& dir, const ModelConfig& config,
+ModelWeights load_weights(const std::string& path, const ModelConfig& config,
                           const LoadOptions& options) {
   if (options.dtype == DType::kF16) {
-    fail(ErrorCode::kUnsupported, dir, ": cannot compute in f16, expected f32 or bf16");
+    fail(ErrorCode::kUnsupported, path, ": cannot compute in f16, expected f32 or bf16");
   }
   ModelWeights weights;
-  weights.files = open_safetensors_dir(dir);
-  TensorTable table(weights.files, dir);
+  TensorTable table = open_tensors(path, options, weights.files, weights.packs);
   Loader loader(config, table, weights);
-  loader.run(/*make_views=*/false);
-  account_for_the_rest(config, table, weights.summary);
-  table.check();
-
-  weights.summary.num_files = weights.files.size();
-  const DType stored = table.all().at("model.embed_tokens.weight").info->dtype;
+  check_tensors(config, table, loader, weights.summary);
+  count_files(weights.files, weights.packs, weights.summary);
   weights.compute_dtype =
-      options.dtype.value_or(stored == DType::kBF16 ? DType::kBF16 : DType::kF32);
-  loader.run(/*make_views=*/true);
+      options.dtype.value_or(compute_dtype_for(table.all().at("model.embed_tokens.weight").dtype));
+  loader.make_views();
   return weights;
+}
+
+std::vector<CheckpointTensor> expected_tensors(const ModelConfig& config) {
+  std::vector<CheckpointTensor> tensors;
+  TensorTable table = TensorTable::of_everything(config.dtype);
+  ModelWeights unused;
+  Loader(config, table, unused).list(tensors);
+  for (CheckpointTensor& tensor : tensors) tensor.file = {};  // there is none
+  return tensors;
+}
+
+Checkpoint open_checkpoint(const std::string& path) {
+  Checkpoint out{.path = path, .files = open_model_files(path)};
+  out.config = load_model_config(out.files);
+  TensorTable table = open_tensors(path, {}, out.safetensors, out.packs);
+  ModelWeights unused;
+  Loader loader(out.config, table, unused);
+  check_tensors(out.config, table, loader, unused.summary);
+  count_files(out.safetensors, out.packs, unused.summary);
+  out.summary = unused.summary;
+  loader.list(out.tensors);
+  return out;
 }
 
 }  // namespace axk1

@@ -1,5 +1,5 @@
-// The weights of a model as the forward pass reads them: views into mapped safetensors files, or
-// into buffers where a conversion was asked for.
+// The weights of a model as the forward pass reads them: views into mapped safetensors or k1pack
+// files, or into buffers where a conversion was asked for.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "formats/k1pack.h"
 #include "formats/safetensors.h"
 #include "model/config.h"
 #include "ops/moe.h"
@@ -15,7 +16,8 @@
 
 namespace axk1 {
 
-// Norm weights are widened to f32. Absent parts are empty views and empty vectors.
+// Norm weights are widened to f32. Matrices may be quantised (tensor/packed.h) but for kv_b_proj
+// and the router. Absent parts are empty views and empty vectors.
 struct LayerWeights {
   bool is_moe = false;
 
@@ -43,6 +45,7 @@ struct LayerWeights {
 // What a checkpoint turned out to hold.
 struct CheckpointSummary {
   uint64_t num_files = 0;
+  uint64_t num_records = 0;      // of a k1pack file
   uint64_t num_tensors = 0;      // all of them, also those counted apart below
   uint64_t parameters = 0;       // elements of the weights that the architecture has (model/plan.h)
   uint64_t weight_bytes = 0;     // bytes of those weights in the files
@@ -67,21 +70,25 @@ struct ModelWeights {
   bool any_quantized() const;
 
   std::vector<SafetensorsFile> files;  // owners of mapped weights
+  std::vector<K1PackFile> packs;       // likewise; at most one
   std::vector<Buffer> buffers;         // owners of converted and synthetic weights
 };
 
 struct LoadOptions {
   // The compute type. kF32 keeps the stored bytes as they are (kernels widen bf16 and f16 exactly);
-  // kBF16 makes bf16 copies of f32 and f16 matrices (bf16 ones stay mapped, the router keeps its
-  // stored type). kF16 is refused. Default: kBF16 for a bf16 checkpoint, kF32 for any other.
+  // kBF16 makes bf16 copies of f32 and f16 matrices (bf16 and quantised ones stay mapped, the
+  // router keeps its stored type). kF16 is refused. Default: kF32 for a checkpoint whose embedding
+  // is f32 or f16, kBF16 for any other.
   std::optional<DType> dtype;
+  K1PackLoad load = K1PackLoad::kMap;  // kRead: for k1pack files only
+  ByteProgress progress = {};          // of kRead
 };
 
-// Opens every safetensors file of `dir` (model.safetensors, or the shards of
-// model.safetensors.index.json) and checks all names, types and shapes against the config before
-// anything is computed. Throws Error naming the file and the tensor; when several tensors are
-// wrong, the first few and the count.
-ModelWeights load_weights(const std::string& dir, const ModelConfig& config,
+// Opens a k1pack file, or every safetensors file of a directory (model.safetensors, or the shards
+// of model.safetensors.index.json), and checks all names, types and shapes against the config
+// before anything is computed. Throws Error naming the file and the tensor; when several tensors
+// are wrong, the first few and the count.
+ModelWeights load_weights(const std::string& path, const ModelConfig& config,
                           const LoadOptions& options = {});
 
 // Weights of any shape without files, for measuring: values of the size of a trained model's,

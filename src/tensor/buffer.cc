@@ -10,7 +10,18 @@
 
 namespace axk1 {
 
-Buffer::Buffer(size_t size_bytes) : size_(size_bytes) {
+Buffer::Buffer(size_t size_bytes) {
+  reserve(size_bytes);
+  if (data_) std::memset(data_, 0, size_);
+}
+
+Buffer Buffer::untouched(size_t size_bytes) {
+  Buffer buffer;
+  buffer.reserve(size_bytes);
+  return buffer;
+}
+
+void Buffer::reserve(size_t size_bytes) {
   if (size_bytes == 0) return;
   constexpr size_t kHugePage = size_t{2} << 20;
   const bool large = size_bytes >= 2 * kHugePage;
@@ -22,7 +33,7 @@ Buffer::Buffer(size_t size_bytes) : size_(size_bytes) {
   data_ = std::aligned_alloc(alignment, rounded);
   if (!data_) fail(ErrorCode::kOutOfMemory, "cannot reserve ", human_bytes(size_bytes));
   if (large) ::madvise(data_, rounded, MADV_HUGEPAGE);  // advice: refusal costs only speed
-  std::memset(data_, 0, rounded);
+  size_ = size_bytes;
 }
 
 Buffer::~Buffer() {

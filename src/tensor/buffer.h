@@ -14,6 +14,9 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(size_t size_bytes);
+  // The same, not zeroed: for bytes that are all written before they are read. The memory is taken
+  // page by page as it is first written, by whichever thread does that.
+  static Buffer untouched(size_t size_bytes);
   ~Buffer();
   Buffer(Buffer&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
@@ -36,6 +39,8 @@ class Buffer {
   }
 
  private:
+  void reserve(size_t size_bytes);
+
   void* data_ = nullptr;
   size_t size_ = 0;
 };

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "io/named_files.h"
 #include "tokenizer/token_decoder.h"
 #include "tokenizer/vocabulary.h"
 
@@ -37,9 +38,12 @@ struct TokenizerLoadOptions {
 class Tokenizer {
  public:
   // A directory with tokenizer.json, or with vocab.json and merges.txt (or encoder.json and
-  // vocab.bpe, their older names); a tokenizer.json; a .tiktoken file; a .gguf file. Throws Error
-  // that names the file and what is wrong or not supported in it.
+  // vocab.bpe, their older names); a k1pack file with these inside; a tokenizer.json; a .tiktoken
+  // file; a .gguf file. Throws Error that names the file and what is wrong or not supported in it.
   static Tokenizer load(const std::string& path, const TokenizerLoadOptions& options = {});
+  // The same of the files of a model.
+  static Tokenizer load(const NamedFiles& files, const TokenizerLoadOptions& options = {});
+  static bool is_in(const NamedFiles& files);  // whether load would find one
 
   explicit Tokenizer(TokenizerSpec spec);
   ~Tokenizer();
