@@ -46,9 +46,9 @@ class ExpertCounter : public ForwardObserver {
 // What one step must do at least: bytes from memory, and multiply-adds by the type that does them.
 struct Work {
   double bytes = 0;
-  double f32_flops = 0;   // attention, router, head; all of an f32 model
-  double bf16_flops = 0;  // of MLPs with bf16 weights in a bf16 model
-  double int8_flops = 0;  // of quantised weights
+  double f32_flops = 0;   // projections of attention, router, head; all of an f32 model
+  double bf16_flops = 0;  // of MLPs with bf16 weights in a bf16 model; attention to bf16
+  double int8_flops = 0;  // of quantised weights; attention to an int8 cache
   double flops() const { return f32_flops + bf16_flops + int8_flops; }
 
   void multiply(const MatrixView& w, double rows, bool bf16) {
@@ -98,8 +98,13 @@ Work work_of(Engine& engine, size_t sequences, size_t tokens, size_t logit_rows,
     const double absorbed = lora + lora + static_cast<double>(c.qk_rope_head_dim);
     const double expanded = static_cast<double>(c.qk_head_dim() + c.v_head_dim);
     const bool expands = engine.forward().mla_form(tokens / sequences) == MlaForm::kExpanded;
-    work.f32_flops += 2 * t * context * static_cast<double>(c.num_attention_heads) *
-                      (expands && !last ? expanded : absorbed);
+    const CacheDType cache = engine.forward().cache_dtype();
+    double& kind = expands && !last             ? work.f32_flops
+                   : cache == CacheDType::kBF16 ? work.bf16_flops
+                   : cache == CacheDType::kI8   ? work.int8_flops
+                                                : work.f32_flops;
+    kind += 2 * t * context * static_cast<double>(c.num_attention_heads) *
+            (expands && !last ? expanded : absorbed);
   }
   for (const LayerWeights& w : engine.weights().layers) {
     if (w.is_moe) {
