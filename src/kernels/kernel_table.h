@@ -23,7 +23,7 @@ enum CpuFeature : uint32_t {
   kCpuAvx512Bf16 = 1u << 2,  // vdpbf16ps
   kCpuAvx512Vnni = 1u << 3,  // vpdpbusd on 512 bits
   kCpuAmxBf16 = 1u << 4,     // tiles and tdpbf16ps, granted by the kernel
-  kCpuAmxInt8 = 1u << 5,     // tiles and tdpbssd, granted by the kernel
+  kCpuAmxInt8 = 1u << 5,     // tiles and tdpbsud, granted by the kernel
 };
 
 struct MatmulArgs {

@@ -160,7 +160,7 @@ TEST(Registry, ReasonsForTheBf16Dot) {
     return std::string();
   };
   EXPECT_THAT(reason_of("", kCpuAvx2 | kCpuAvx512, "matmul_nt bf16 bf16"),
-              HasSubstr("avx512; this machine lacks amx_bf16"));
+              HasSubstr("avx512; this machine lacks avx512_vnni amx_bf16 amx_int8"));
   EXPECT_THAT(reason_of("", kAllFeatures, "rms_norm"), HasSubstr("avx512; only by name"));
   EXPECT_THAT(reason_of("", kAllFeatures, "rms_norm"), HasSubstr("has no such kernel"));
   EXPECT_THAT(reason_of("ref", kAllFeatures, "add"), HasSubstr("--kernels=ref was asked for"));

@@ -148,8 +148,7 @@ TEST(TileModel, Int8ProductIsAMatrixProduct) {
         std::memcpy(&sum, &c[m * 64 + n * 4], sizeof(sum));
         int64_t wide = sum;
         for (size_t k = 0; k < 4 * depth; ++k) {
-          wide += static_cast<int8_t>(a[m * 64 + k]) *
-                  static_cast<int8_t>(b[k / 4 * 64 + n * 4 + k % 4]);
+          wide += static_cast<int8_t>(a[m * 64 + k]) * b[k / 4 * 64 + n * 4 + k % 4];
         }
         const auto wrapped = static_cast<uint32_t>(wide);
         std::memcpy(&expected[m * 64 + n * 4], &wrapped, sizeof(wrapped));

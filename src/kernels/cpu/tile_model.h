@@ -1,6 +1,6 @@
 // The AMX tile unit in plain C++, with the interface of the hardware unit (cpu/amx/tile_unit.inl):
 // the programs that run on tiles are templates over the unit, so machines without one test them
-// too. From the pseudocode of LDTILECFG, TILELOADD, TILESTORED, TDPBF16PS and TDPBSSD in the Intel
+// too. From the pseudocode of LDTILECFG, TILELOADD, TILESTORED, TDPBF16PS and TDPBSUD in the Intel
 // SDM, volume 2. What the hardware answers with a fault is a failed check here.
 #pragma once
 
@@ -82,7 +82,7 @@ class TileModel {
     }
   }
 
-  // The same with fours of signed bytes, into 32-bit integers that wrap.
+  // The same with fours of bytes, signed in a and unsigned in b, into 32-bit integers that wrap.
   template <int kC, int kA, int kB>
   void dot_int8() {
     Tile& c = tile(kC);
@@ -95,7 +95,7 @@ class TileModel {
         for (size_t k = 0; k < a.row_bytes / 4u; ++k) {
           for (size_t i = 0; i < 4; ++i) {
             const int x = static_cast<int8_t>(a.data[m][4 * k + i]);
-            const int y = static_cast<int8_t>(b.data[k][4 * n + i]);
+            const int y = b.data[k][4 * n + i];
             sum += static_cast<uint32_t>(x * y);
           }
         }

@@ -1,11 +1,14 @@
-// Products of bf16 by bf16 on AMX tiles, the rest from cpu/avx512.
+// Products of bf16 by bf16 and with quantised weights on AMX tiles, the rest from cpu/avx512.
 //
 // tdpbf16ps rounds after each product and takes denormal inputs and results as zero: a sum over k
 // is within k u sum|x w| + 2 k 2^-126 (1 + max|x| + max|w|) of the exact one, u = 2^-24.
+#include <immintrin.h>
+
 #include <cstddef>
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
+#include "tensor/packed.h"
 
 namespace axk1 {
 namespace {
@@ -15,9 +18,23 @@ namespace {
 // Needs the above.
 #include "kernels/cpu/amx/matmul_tiles.inl"
 
+#include "kernels/cpu/simd/panel.inl"
+// Needs the above.
+#include "kernels/cpu/simd/quant_vnni.inl"
+// Needs the above.
+#include "kernels/cpu/amx/quant_tiles.inl"
+
 void matmul_nt(const MatmulArgs& a) {
   TileUnit unit;
   matmul_nt_tiles(unit, a);
+}
+
+// Fewer rows than a tile has do not pay for the expansion of weights.
+template <class Type>
+void matmul_q(const QuantMatmulArgs& a) {
+  if (a.m < kTileRows) return matmul_few_rows<Type>(a);
+  TileUnit unit;
+  TileProduct<Type, TileUnit>(unit, a).run();
 }
 
 }  // namespace
@@ -25,10 +42,11 @@ void matmul_nt(const MatmulArgs& a) {
 extern constinit const KernelTable kAmxKernels;
 constinit const KernelTable kAmxKernels = {
     .name = "amx",
-    .needs = kCpuAvx2 | kCpuAvx512 | kCpuAmxBf16,
+    .needs = kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmxBf16 | kCpuAmxInt8,
     .by_name_only = true,  // tested on a model of the tile unit, not yet on the unit
     .matmul_nt = {nullptr, nullptr, nullptr, matmul_nt},
     .matmul_nn = {},
+    .matmul_q = {matmul_q<Q8>, matmul_q<Q4>, matmul_q<Q3>},
     .latent = {},
     .rms_norm = nullptr,
     .silu_mul = nullptr,

@@ -9,9 +9,7 @@
 // Every tile is whole: what is beyond m, n or k is zero in a padded copy. So one configuration
 // serves all, and y[i, j] is the same sequence of operations, k ascending by 32, in any batch.
 
-constexpr size_t kTileRows = 16;
-constexpr size_t kTileK = 32;  // bf16 elements of a row of 64 bytes
-constexpr size_t kRowBytes = 64;
+constexpr size_t kTileK = 32;              // bf16 elements of a row of 64 bytes
 constexpr size_t kBlockM = 2 * kTileRows;  // rows of x packed together
 constexpr size_t kBlockN = 1024;           // rows of w that share a packing of x
 constexpr size_t kBlockK = 1024;

@@ -1,5 +1,8 @@
 // Included inside the anonymous namespace of a source file; includes nothing.
 
+constexpr size_t kTileRows = 16;
+constexpr size_t kRowBytes = 64;
+
 // What LDTILECFG reads: palette 1, eight tiles of 16 rows of 64 bytes.
 struct alignas(64) TileConfig {
   uint8_t palette = 1;

@@ -36,7 +36,7 @@ void run() {
 
 extern constinit const PeakKernel kPeakAmxInt8;
 constinit const PeakKernel kPeakAmxInt8 = {
-    .name = "tdpbssd",
+    .name = "tdpbsud",
     .needs = kCpuAmxInt8,
     .peak = Peak::kAmxInt8,
     .ops_per_call = 2.0 * 16 * 16 * 64 * 4 * kRounds,
