@@ -18,6 +18,7 @@
 #include "parallel/topology.h"
 #include "quant/convert.h"
 #include "quant/export.h"
+#include "quant/importance.h"
 #include "quant/synthetic.h"
 
 namespace axk1 {
@@ -27,7 +28,7 @@ constexpr uint64_t kMaxRecipeBytes = 1 << 20;
 
 struct ConvertArguments {
   std::vector<std::string> paths;  // MODEL OUT, or OUT with --shape
-  std::string recipe, format, to = "k1pack", shape;
+  std::string recipe, format, importance, to = "k1pack", shape;
   size_t dense_layers = 1, moe_layers = 1, routed_experts = 0;
   uint64_t seed = 1, shard_megabytes = 5000;
   int threads = 0;
@@ -67,6 +68,9 @@ PackResult make_k1pack(const ConvertArguments& a, const std::string& out, Thread
   const PackProgress progress{.checking = megabytes("checking what is there"),
                               .writing = megabytes("converting")};
   if (!a.shape.empty()) {
+    if (!a.importance.empty()) {
+      fail(ErrorCode::kUsage, "convert: --importance goes with a model, not with --shape");
+    }
     return write_synthetic_k1pack(
         shape_of(a), out, {.recipe = recipe_of(a), .seed = a.seed, .progress = progress}, pool);
   }
@@ -76,6 +80,12 @@ PackResult make_k1pack(const ConvertArguments& a, const std::string& out, Thread
                   " tensors of multi-token prediction, which are not computed\n"));
   }
   ConvertOptions options{.recipe = recipe_of(a), .progress = progress};
+  std::optional<Importance> importance;
+  if (!a.importance.empty()) {
+    importance = Importance::load(a.importance);
+    options.importance_digest = checksum_text(checksum64(MappedFile(a.importance).bytes()));
+    options.importance = [&](std::string_view name) { return importance->find(name); };
+  }
   return convert_to_k1pack(source, out, options, pool);
 }
 
@@ -107,7 +117,7 @@ void run_convert(const ConvertArguments& a) {
   const std::string& out = a.paths.back();
   ThreadPool pool(a.threads > 0 ? a.threads : usable_cpus());
   if (a.to == "safetensors") {
-    if (!a.shape.empty() || !a.recipe.empty() || !a.format.empty()) {
+    if (!a.shape.empty() || !a.recipe.empty() || !a.format.empty() || !a.importance.empty()) {
       fail(ErrorCode::kUsage, "convert: --to safetensors takes a model and no recipe");
     }
     const ExportResult result = export_safetensors(
@@ -146,6 +156,8 @@ void add_convert_command(CLI::App& app) {
   command->add_option(
       "--format", a->format,
       cat("A recipe by name: q8, q4, q3, bf16, keep (default: ", kDefaultRecipe, ")"));
+  command->add_option("--importance", a->importance,
+                      "A file of axk1 calibrate: weights that matter more are rounded better");
   command->add_option("--to", a->to, "What to write")
       ->check(CLI::IsMember({"k1pack", "safetensors"}))
       ->capture_default_str();
