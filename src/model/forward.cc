@@ -289,7 +289,8 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch, bool
                          .out = attn_.as<float>() + t * shape.num_heads * shape.v_head_dim,
                          .num_rows = num_rows,
                          .first_position = sequence.cache->length() + tokens - num_rows,
-                         .blocks = sequence.cache->blocks(layer)});
+                         .blocks = sequence.cache->blocks(layer),
+                         .num_step_rows = tokens});
     t += num_rows;
   }
   mla_.run(ctx_, mla_rows_, w.kv_b_proj, options_.mla_form);

@@ -92,7 +92,8 @@ void Mla::run(const OpContext& ctx, std::span<const MlaRows> sequences, const Ma
   for (const MlaRows& rows : sequences) {
     AXK1_CHECK(rows.num_rows <= max_rows_);
     const MlaForm chosen = form == MlaForm::kAutomatic
-                               ? cheaper_mla_form(ctx.kernels, shape_, cache_dtype_, rows.num_rows)
+                               ? cheaper_mla_form(ctx.kernels, shape_, cache_dtype_,
+                                                  std::max(rows.num_rows, rows.num_step_rows))
                                : form;
     if (chosen == MlaForm::kExpanded) {
       for (size_t h = 0; h < heads; ++h) {

@@ -41,6 +41,9 @@ struct MlaRows {
   size_t num_rows = 0;
   size_t first_position = 0;            // of the first row; row r sees positions 0 .. first + r
   const void* const* blocks = nullptr;  // [..] each kLatentBlockTokens cache rows
+  // Rows of the step that these belong to, by which the form is chosen; 0: num_rows. So a row comes
+  // out the same whether or not its neighbours are computed too.
+  size_t num_step_rows = 0;
 };
 
 enum class MlaForm { kAutomatic, kAbsorbed, kExpanded };
