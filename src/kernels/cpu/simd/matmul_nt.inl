@@ -131,7 +131,7 @@ inline void accumulate(const Tile<Dot>& t, typename Dot::Acc (&acc)[kRows][kCols
 #pragma GCC unroll 8
   for (size_t j = 0; j < kCols; ++j) rows.w[j] = t.w + min_of(j, t.cols - 1) * t.w_stride;
   size_t p = 0;
-  if constexpr (Dot::kLoadsPairs && kRows == 1 && kFetch != Fetch::kNone) {
+  if constexpr (Dot::kLoadsPairs && kRows == 1 && kFetch == Fetch::kLinearL2) {
     for (; p + 2 * Dot::kStep <= t.k; p += 2 * Dot::kStep) {
       fetch<Dot, kFetch, kCols, 2>(t, p);
       step_pair(rows, p, acc);
@@ -191,11 +191,10 @@ void few_rows(const MatmulArgs& a) {
 template <class Dot, size_t kRows>
 void few_rows(const MatmulArgs& a) {
   constexpr bool kPairs = Dot::kLoadsPairs && kRows == 1;
-  constexpr size_t kShortCols = kPairs ? 2 : kTileCols;
   constexpr size_t kLongCols = kPairs ? 3 : kRows * 8 <= kMaxSums ? 8 : kTileCols;
-  constexpr size_t kShortBytes = kPairs ? kNearBytes / 2 : 2 * kNearBytes;
-  if (kShortCols * a.k * sizeof(typename Dot::WStorage) < kShortBytes) {
-    few_rows<Dot, kRows, kShortCols, Fetch::kLinearL1>(a);
+  constexpr size_t kShortBytes = kPairs ? kNearBytes : 2 * kNearBytes;
+  if (kTileCols * a.k * sizeof(typename Dot::WStorage) < kShortBytes) {
+    few_rows<Dot, kRows, kTileCols, Fetch::kLinearL1>(a);
   } else {
     few_rows<Dot, kRows, kLongCols, Fetch::kLinearL2>(a);
   }
