@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <span>
 #include <string_view>
@@ -375,6 +376,24 @@ bool ModelWeights::any_quantized() const {
          });
 }
 
+void check_experts_alike(const std::vector<LayerWeights>& layers, const std::string& path) {
+  for (size_t layer = 0; layer < layers.size(); ++layer) {
+    const std::vector<ExpertWeights>& experts = layers[layer].experts;
+    for (size_t e = 1; e < experts.size(); ++e) {
+      const std::array<const MatrixView*, 3> own{&experts[e].gate, &experts[e].up,
+                                                 &experts[e].down};
+      const std::array<const MatrixView*, 3> first{&experts[0].gate, &experts[0].up,
+                                                   &experts[0].down};
+      for (size_t i = 0; i < own.size(); ++i) {
+        if (is_quantized(own[i]->dtype) == is_quantized(first[i]->dtype)) continue;
+        fail(ErrorCode::kUnsupported, path, ": layer ", layer, ": expert ", e,
+             " has a matrix of type ", dtype_name(own[i]->dtype), " where expert 0 has ",
+             dtype_name(first[i]->dtype), ", expected all experts of a layer quantised or none");
+      }
+    }
+  }
+}
+
 ModelWeights load_weights(const std::string& path, const ModelConfig& config,
                           const LoadOptions& options) {
   if (options.dtype == DType::kF16) {
@@ -388,6 +407,7 @@ ModelWeights load_weights(const std::string& path, const ModelConfig& config,
   weights.compute_dtype =
       options.dtype.value_or(compute_dtype_for(table.all().at("model.embed_tokens.weight").dtype));
   loader.make_views();
+  check_experts_alike(weights.layers, path);
   return weights;
 }
 

@@ -91,6 +91,11 @@ struct LoadOptions {
 ModelWeights load_weights(const std::string& path, const ModelConfig& config,
                           const LoadOptions& options = {});
 
+// The routed experts of a layer must agree on which of gate, up and down are quantised: a step
+// prepares one form of the activations for all of them. Throws Error naming `path`, the layer and
+// the expert; load_weights calls it.
+void check_experts_alike(const std::vector<LayerWeights>& layers, const std::string& path);
+
 // Weights of any shape without files, for measuring: values of the size of a trained model's,
 // repeated from a pool, every matrix with memory of its own. `dtype` (f32, bf16, f16 or a quantised
 // type) is the type of the matrices; with a quantised one kv_b_proj and router are bf16.

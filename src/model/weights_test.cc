@@ -432,5 +432,22 @@ TEST(RandomWeights, AreReproducibleAndNotDegenerate) {
   EXPECT_GT(std::set<float>(values, values + n).size(), n / 2);
 }
 
+TEST(Weights, ExpertsOfALayerMustBeQuantisedAlike) {
+  const ModelConfig config = load_model_config(testdata("golden/g1-grouped-yarn"));
+  ModelWeights weights = random_weights(config, DType::kQ4, 1);
+  check_experts_alike(weights.layers, "m.k1pack");
+  const auto moe = std::find_if(weights.layers.begin(), weights.layers.end(),
+                                [](const LayerWeights& w) { return w.is_moe; });
+  ASSERT_NE(moe, weights.layers.end());
+  moe->experts[1].down.dtype = DType::kBF16;
+  try {
+    check_experts_alike(weights.layers, "m.k1pack");
+    FAIL() << "took mixed experts";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("m.k1pack: layer "));
+    EXPECT_THAT(error.what(), HasSubstr("expert 1 has a matrix of type BF16"));
+  }
+}
+
 }  // namespace
 }  // namespace axk1
