@@ -31,10 +31,15 @@ constexpr int kFillByte = 0x3c;
 // A tile of attention at A.X K1's sizes: 64 rows against one span of a cache.
 constexpr size_t kLatentRows = 64, kLora = 512, kRope = 64;
 
+constexpr size_t latent_bytes(LatentTypes type) {
+  return type == LatentTypes::kBF16 ? (kLora + kRope) * sizeof(uint16_t)
+                                    : sizeof(Int8LatentHeader) + kLora + kRope;
+}
+
 struct ThreadData {
   Buffer weights;
-  Buffer x, y, more;  // activations, results
-  Buffer latents;     // kLatentSpan cache rows
+  Buffer x, y, more;                // activations, results
+  Buffer latents[kNumLatentTypes];  // kLatentSpan cache rows of each type
 };
 
 // One row being measured.
@@ -214,8 +219,7 @@ class CaseList {
   // Scores, softmax and weighted sum over one span.
   void latent(LatentTypes type, double dot_roof) {
     const LatentKernels kernels = k_.latent[static_cast<size_t>(type)];
-    const size_t row_bytes = type == LatentTypes::kBF16 ? (kLora + kRope) * sizeof(uint16_t)
-                                                        : sizeof(Int8LatentHeader) + kLora + kRope;
+    const size_t row_bytes = latent_bytes(type);
     by_arithmetic(
         cat(kLatentRows, " rows, ", kLatentSpan, " positions"),
         static_cast<double>(kLatentSpan * row_bytes),
@@ -241,7 +245,8 @@ class CaseList {
           kernels.load(tile, d.x.as<float>(), kLora + kRope, kLatentRows);
           const void* blocks[kLatentSpan / kLatentBlockTokens];
           for (size_t b = 0; b < std::size(blocks); ++b) {
-            blocks[b] = d.latents.as<char>() + b * kLatentBlockTokens * row_bytes;
+            blocks[b] = d.latents[static_cast<size_t>(type)].as<char>() +
+                        b * kLatentBlockTokens * row_bytes;
           }
           kernels.attend(tile,
                          {.blocks = blocks, .num_positions = kLatentSpan, .visible = nullptr});
@@ -320,8 +325,16 @@ std::vector<ThreadData> make_data(ThreadPool& pool, const KernelTable& kernels,
     d.y = Buffer(std::max(rows, stream_bytes / kColumns * 4) * sizeof(float));
     d.more = Buffer(
         std::max(kManyRows * activation_row_bytes(kManyColumns), activation_row_bytes(kColumns)));
-    d.latents = Buffer(kLatentSpan * (kLora + kRope) * sizeof(float));
-    std::memset(d.latents.data(), kFillByte, d.latents.size_bytes());
+    for (LatentTypes type : {LatentTypes::kBF16, LatentTypes::kI8}) {
+      Buffer& rows = d.latents[static_cast<size_t>(type)];
+      rows = Buffer(kLatentSpan * latent_bytes(type));
+      std::memset(rows.data(), kFillByte, rows.size_bytes());
+      if (type == LatentTypes::kBF16) continue;
+      const Int8LatentHeader header{0.01f, 0.01f, kFillByte * int{kLora}, kFillByte * int{kRope}};
+      for (size_t r = 0; r < kLatentSpan; ++r) {
+        std::memcpy(rows.as<char>() + r * latent_bytes(type), &header, sizeof header);
+      }
+    }
     std::memset(d.weights.data(), kFillByte, d.weights.size_bytes());
     std::memset(d.x.data(), kFillByte, d.x.size_bytes());
   }
