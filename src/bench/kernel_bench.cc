@@ -326,13 +326,13 @@ std::vector<ThreadData> make_data(ThreadPool& pool, const KernelTable& kernels,
     d.more = Buffer(
         std::max(kManyRows * activation_row_bytes(kManyColumns), activation_row_bytes(kColumns)));
     for (LatentTypes type : {LatentTypes::kBF16, LatentTypes::kI8}) {
-      Buffer& rows = d.latents[static_cast<size_t>(type)];
-      rows = Buffer(kLatentSpan * latent_bytes(type));
-      std::memset(rows.data(), kFillByte, rows.size_bytes());
+      Buffer& latents = d.latents[static_cast<size_t>(type)];
+      latents = Buffer(kLatentSpan * latent_bytes(type));
+      std::memset(latents.data(), kFillByte, latents.size_bytes());
       if (type == LatentTypes::kBF16) continue;
       const Int8LatentHeader header{0.01f, 0.01f, kFillByte * int{kLora}, kFillByte * int{kRope}};
       for (size_t r = 0; r < kLatentSpan; ++r) {
-        std::memcpy(rows.as<char>() + r * latent_bytes(type), &header, sizeof header);
+        std::memcpy(latents.as<char>() + r * latent_bytes(type), &header, sizeof header);
       }
     }
     std::memset(d.weights.data(), kFillByte, d.weights.size_bytes());
