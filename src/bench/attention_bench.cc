@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "base/text.h"
+#include "bench/median.h"
 #include "ops/mla.h"
 
 namespace axk1 {
@@ -68,12 +69,6 @@ double dot_gflops(const Roofs& roofs, CacheDType dtype) {
   if (dtype == CacheDType::kBF16) dots = roofs.dot_bf16_gflops;
   if (dtype == CacheDType::kI8) dots = roofs.dot_int8_gops;
   return dots > 0 ? dots : roofs.fma_f32_gflops;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
 struct Case {

@@ -10,6 +10,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/text.h"
+#include "bench/median.h"
 #include "tensor/buffer.h"
 #include "tensor/packed.h"
 
@@ -52,11 +53,6 @@ struct Case {
   size_t repetitions = 1;
   std::vector<double> roofs, shares;
 };
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values.empty() ? 0 : values[values.size() / 2];
-}
 
 struct MatmulKind {
   DType x, w;

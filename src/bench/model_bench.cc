@@ -9,18 +9,13 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "bench/median.h"
 #include "model/plan.h"
 
 namespace axk1 {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
 
 double elements(const MatrixView& m) {
   return static_cast<double>(m.rows) * static_cast<double>(m.cols);

@@ -14,8 +14,7 @@ namespace axk1 {
 // expected squared error of the output). Values must be finite: the caller checks.
 //
 // Of each block the scale d is searched among fractions of the largest magnitude, with the best s
-// and codes for each, then fitted by least squares (as llama.cpp's make_qx_quants does) and the
-// codes chosen again. Deterministic; any thread.
+// and codes for each, and fitted to these by least squares. Deterministic; any thread.
 void quantize_panel(DType dtype, const float* x, size_t num_rows, size_t cols,
                     std::span<const float> importance, void* dst);
 

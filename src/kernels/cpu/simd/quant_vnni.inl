@@ -106,67 +106,64 @@ constexpr size_t kAheadBytes = 4096;
 // multiplies it by s and adds it up in one instruction.
 template <class Type, size_t kRows>
 void few_rows(const QuantMatmulArgs& a, const Panels<Type>& w, size_t first_row, size_t j) {
-  {
-    Activations x[kRows];
+  Activations x[kRows];
 #pragma GCC unroll 8
-    for (size_t i = 0; i < kRows; ++i) x[i] = activations(a, first_row + i);
-    float* y = a.y + first_row * a.y_stride;
-    const uint8_t* header = w.panel(j / kPanel);
-    const uint8_t* at = header + w.header_bytes;
-    __m512 acc[kRows];
+  for (size_t i = 0; i < kRows; ++i) x[i] = activations(a, first_row + i);
+  float* y = a.y + first_row * a.y_stride;
+  const uint8_t* header = w.panel(j / kPanel);
+  const uint8_t* at = header + w.header_bytes;
+  __m512 acc[kRows];
 #pragma GCC unroll 8
-    for (size_t i = 0; i < kRows; ++i) acc[i] = _mm512_setzero_ps();
-    for (size_t b = 0; b < w.blocks; ++b) {
-      const size_t groups = w.block_groups(b);
-      const uint8_t* codes = at + groups * Type::kScaleBytes;
-      __m512i sum[kRows];
+  for (size_t i = 0; i < kRows; ++i) acc[i] = _mm512_setzero_ps();
+  for (size_t b = 0; b < w.blocks; ++b) {
+    const size_t groups = w.block_groups(b);
+    const uint8_t* codes = at + groups * Type::kScaleBytes;
+    __m512i sum[kRows];
 #pragma GCC unroll 8
-      for (size_t i = 0; i < kRows; ++i) {
-        sum[i] = Type::kSubScales ? _mm512_setzero_si512() : _mm512_set1_epi32(x[i].bias8[b]);
-      }
-      for (size_t g = 0; g < groups; ++g, codes += Type::kCodeBytes) {
-#pragma GCC unroll 8
-        for (size_t line = 0; line < Type::kCodeBytes; line += 64) {
-          __builtin_prefetch(codes + kAheadBytes + line);
-        }
-        __m512i quads[kQuads];
-        Type::unpack(codes, quads);
-        const size_t column = b * kBlock + g * kGroup;
-        if constexpr (Type::kSubScales) {
-          __m512i s[2];
-          Type::sub_scales(at + g * Type::kScaleBytes, s);
-#pragma GCC unroll 2
-          for (size_t half = 0; half < 2; ++half) {
-#pragma GCC unroll 8
-            for (size_t i = 0; i < kRows; ++i) {
-              __m512i part = _mm512_set1_epi32(x[i].bias4[column / 16 + half]);
-#pragma GCC unroll 4
-              for (size_t q = 0; q < 4; ++q) {
-                part = _mm512_dpbusd_epi32(part, quads[4 * half + q],
-                                           broadcast_quad(x[i].q + column + 16 * half + 4 * q));
-              }
-              sum[i] = _mm512_dpwssd_epi32(sum[i], part, s[half]);
-            }
-          }
-        } else {
-#pragma GCC unroll 8
-          for (size_t q = 0; q < kQuads; ++q) {
-#pragma GCC unroll 8
-            for (size_t i = 0; i < kRows; ++i) {
-              sum[i] =
-                  _mm512_dpbusd_epi32(sum[i], quads[q], broadcast_quad(x[i].q + column + 4 * q));
-            }
-          }
-        }
-      }
-      const __m512 d_w = scales(header, b);
-#pragma GCC unroll 8
-      for (size_t i = 0; i < kRows; ++i) acc[i] = add_scaled(acc[i], sum[i], d_w, x[i].d[b]);
-      at = codes;
+    for (size_t i = 0; i < kRows; ++i) {
+      sum[i] = Type::kSubScales ? _mm512_setzero_si512() : _mm512_set1_epi32(x[i].bias8[b]);
     }
+    for (size_t g = 0; g < groups; ++g, codes += Type::kCodeBytes) {
 #pragma GCC unroll 8
-    for (size_t i = 0; i < kRows; ++i) store_row(y + i * a.y_stride + j, acc[i], a.n - j);
+      for (size_t line = 0; line < Type::kCodeBytes; line += 64) {
+        __builtin_prefetch(codes + kAheadBytes + line);
+      }
+      __m512i quads[kQuads];
+      Type::unpack(codes, quads);
+      const size_t column = b * kBlock + g * kGroup;
+      if constexpr (Type::kSubScales) {
+        __m512i s[2];
+        Type::sub_scales(at + g * Type::kScaleBytes, s);
+#pragma GCC unroll 2
+        for (size_t half = 0; half < 2; ++half) {
+#pragma GCC unroll 8
+          for (size_t i = 0; i < kRows; ++i) {
+            __m512i part = _mm512_set1_epi32(x[i].bias4[column / 16 + half]);
+#pragma GCC unroll 4
+            for (size_t q = 0; q < 4; ++q) {
+              part = _mm512_dpbusd_epi32(part, quads[4 * half + q],
+                                         broadcast_quad(x[i].q + column + 16 * half + 4 * q));
+            }
+            sum[i] = _mm512_dpwssd_epi32(sum[i], part, s[half]);
+          }
+        }
+      } else {
+#pragma GCC unroll 8
+        for (size_t q = 0; q < kQuads; ++q) {
+#pragma GCC unroll 8
+          for (size_t i = 0; i < kRows; ++i) {
+            sum[i] = _mm512_dpbusd_epi32(sum[i], quads[q], broadcast_quad(x[i].q + column + 4 * q));
+          }
+        }
+      }
+    }
+    const __m512 d_w = scales(header, b);
+#pragma GCC unroll 8
+    for (size_t i = 0; i < kRows; ++i) acc[i] = add_scaled(acc[i], sum[i], d_w, x[i].d[b]);
+    at = codes;
   }
+#pragma GCC unroll 8
+  for (size_t i = 0; i < kRows; ++i) store_row(y + i * a.y_stride + j, acc[i], a.n - j);
 }
 
 template <class Type, size_t kRows>
