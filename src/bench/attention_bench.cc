@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "bench/median.h"
+#include "model/forward.h"
 #include "ops/mla.h"
 
 namespace axk1 {
@@ -16,14 +17,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kLayers = 8;  // 134 MB of kv_b at the released sizes
-
-MlaShape mla_shape(const ModelConfig& c) {
-  return {.num_heads = static_cast<size_t>(c.num_attention_heads),
-          .qk_nope_head_dim = static_cast<size_t>(c.qk_nope_head_dim),
-          .qk_rope_head_dim = static_cast<size_t>(c.qk_rope_head_dim),
-          .v_head_dim = static_cast<size_t>(c.v_head_dim),
-          .kv_lora_rank = static_cast<size_t>(c.kv_lora_rank)};
-}
 
 // Uniform in [-limit, limit].
 void fill_random(Rng& rng, float limit, float* x, size_t n) {

@@ -7,7 +7,6 @@
 #include "base/check.h"
 
 namespace axk1 {
-namespace {
 
 MlaShape mla_shape(const ModelConfig& c) {
   return {.num_heads = static_cast<size_t>(c.num_attention_heads),
@@ -16,6 +15,8 @@ MlaShape mla_shape(const ModelConfig& c) {
           .v_head_dim = static_cast<size_t>(c.v_head_dim),
           .kv_lora_rank = static_cast<size_t>(c.kv_lora_rank)};
 }
+
+namespace {
 
 RouterShape router_shape(const ModelConfig& c) {
   return {.num_experts = static_cast<size_t>(c.n_routed_experts),

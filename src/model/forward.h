@@ -47,6 +47,9 @@ class ForwardObserver {
   virtual MatmulObserver* products() { return nullptr; }
 };
 
+// Sizes of attention, by the names of ops/mla.h.
+MlaShape mla_shape(const ModelConfig& config);
+
 struct ForwardOptions {
   size_t max_batch_tokens = 512;  // tokens of one run(), over all sequences
   MlaForm mla_form = MlaForm::kAutomatic;
