@@ -15,6 +15,10 @@ namespace {
 // step, short enough not to burn a core between requests.
 constexpr int kSpin = 2000;
 
+// After as many polls the caller begins what no other thread has begun: some microseconds, longer
+// than a thread that is awake takes to notice a region.
+constexpr int kPatience = 200;
+
 inline void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
@@ -35,7 +39,9 @@ uint32_t wait_while_equal(std::atomic<uint32_t>& value, uint32_t old, int spin) 
 }  // namespace
 
 ThreadPool::ThreadPool(int num_threads)
-    : num_threads_(std::max(1, num_threads)), spin_(num_threads_ <= usable_cpus() ? kSpin : 0) {
+    : num_threads_(std::max(1, num_threads)),
+      spin_(num_threads_ <= usable_cpus() ? kSpin : 0),
+      claims_(static_cast<size_t>(num_threads_)) {
   try {
     for (int i = 1; i < num_threads_; ++i) threads_.emplace_back([this, i] { worker(i); });
   } catch (const std::system_error& error) {
@@ -66,6 +72,25 @@ void ThreadPool::execute(int thread_idx) {
   }
 }
 
+// Every part of every region is claimed once, so that its generation follows the last one claimed.
+bool ThreadPool::claim(int thread_idx, uint32_t generation) {
+  uint32_t last = generation - 1;
+  return claims_[static_cast<size_t>(thread_idx)].generation.compare_exchange_strong(
+      last, generation, std::memory_order_acquire, std::memory_order_relaxed);
+}
+
+void ThreadPool::take_over(uint32_t generation) {
+  for (int i = 0; i < std::min(kPatience, spin_); ++i) {
+    if (pending_.load(std::memory_order_acquire) == 0) return;
+    pause();
+  }
+  for (int thread_idx = 1; thread_idx < num_threads_; ++thread_idx) {
+    if (!claim(thread_idx, generation)) continue;
+    execute(thread_idx);
+    pending_.fetch_sub(1, std::memory_order_acq_rel);
+  }
+}
+
 void ThreadPool::run_region(Region region, void* body) {
   AXK1_CHECK(!running_);
   running_ = true;
@@ -77,6 +102,7 @@ void ThreadPool::run_region(Region region, void* body) {
     generation_.notify_all();
   }
   execute(0);
+  if (num_threads_ > 1) take_over(generation_.load(std::memory_order_relaxed));
   for (uint32_t left = pending_.load(std::memory_order_acquire); left != 0;) {
     left = wait_while_equal(pending_, left, spin_);
   }
@@ -89,6 +115,7 @@ void ThreadPool::worker(int thread_idx) {
   while (true) {
     seen = wait_while_equal(generation_, seen, spin_);
     if (stop_) return;
+    if (!claim(thread_idx, seen)) continue;
     execute(thread_idx);
     if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) pending_.notify_one();
   }

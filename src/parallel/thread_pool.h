@@ -16,8 +16,11 @@
 namespace axk1 {
 
 // The caller takes part as thread 0; the others wait, first spinning for some microseconds (a
-// decode step enters a region every few of them), then asleep. Regions do not nest, and only one
-// thread at a time may start one: the pool belongs to whoever runs the model.
+// decode step enters a region every few of them), then asleep. A part that its thread has not begun
+// soon after the caller has done its own is done by the caller too: so a processor that other
+// programs keep busy, or a thread that takes long to wake, costs time but never a scheduler's turn
+// for every region. Regions do not nest, and only one thread at a time may start one: the pool
+// belongs to whoever runs the model.
 //
 // Nothing here allocates after construction. A body that throws does not stop the other threads;
 // the first exception is thrown again on the caller when all are done, and the pool can be used
@@ -33,7 +36,8 @@ class ThreadPool {
 
   int num_threads() const { return num_threads_; }
 
-  // body(thread_idx) once on every thread; returns when all are done.
+  // body(thread_idx) once for every thread_idx, by its thread or by the caller, never two of them
+  // at a time for the caller's; returns when all are done.
   template <class Body>
   void run(Body&& body) {
     run_region(
@@ -83,6 +87,8 @@ class ThreadPool {
   using Region = void (*)(void* body, int thread_idx);
   void run_region(Region region, void* body);
   void execute(int thread_idx);
+  bool claim(int thread_idx, uint32_t generation);
+  void take_over(uint32_t generation);
   void worker(int thread_idx);
   void stop_workers();
 
@@ -93,11 +99,17 @@ class ThreadPool {
   bool running_ = false;  // a region is under way; only the caller's thread looks at it
   std::exception_ptr exception_;
   std::mutex exception_mutex_;
+  // The last region whose part was begun. Each on its own line, written by its thread alone unless
+  // the caller takes over.
+  struct alignas(64) Claim {
+    std::atomic<uint32_t> generation{0};
+  };
+  std::vector<Claim> claims_;  // [num_threads]
   // Each on its own cache line: the caller writes generation_, workers write pending_.
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<uint32_t> pending_{0};
   alignas(64) std::atomic<size_t> next_task_{0};
-  alignas(64) bool stop_ = false;
+  alignas(64) std::atomic<bool> stop_{false};
   std::vector<std::thread> threads_;
 };
 
