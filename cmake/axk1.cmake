@@ -36,10 +36,12 @@ function(axk1_tests name dir)
   set_tests_properties(${name} PROPERTIES TIMEOUT 900)
 endfunction()
 
-# axk1_library(FOLDER [DEPS folders...] [LINK targets...]): src/FOLDER as the static library
-# axk1_FOLDER, with its *_test.cc files as the program axk1_FOLDER_tests.
+# axk1_library(FOLDER [THREADS] [DEPS folders...] [LINK targets...]): src/FOLDER as the static
+# library axk1_FOLDER, with its *_test.cc files as the program axk1_FOLDER_tests. THREADS: its tests
+# run code on several threads; they have the label `threads` and are built by `threaded_tests`,
+# which is what ThreadSanitizer is for.
 function(axk1_library folder)
-  cmake_parse_arguments(ARG "" "" "DEPS;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "THREADS" "" "DEPS;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cc)
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(TRANSFORM ARG_DEPS PREPEND axk1_)
@@ -53,6 +55,13 @@ function(axk1_library folder)
     target_include_directories(axk1_${folder} INTERFACE ${PROJECT_SOURCE_DIR}/src)
   endif()
   axk1_tests(axk1_${folder} src/${folder} axk1_${folder})
+  if(ARG_THREADS AND TARGET axk1_${folder}_tests)
+    set_tests_properties(axk1_${folder} PROPERTIES LABELS threads)
+    if(NOT TARGET threaded_tests)
+      add_custom_target(threaded_tests)
+    endif()
+    add_dependencies(threaded_tests axk1_${folder}_tests)
+  endif()
 endfunction()
 
 # axk1_program(NAME DIR [DEPS folders...] [LINK targets...]): DIR as a program at the top of the
