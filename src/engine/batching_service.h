@@ -10,6 +10,7 @@
 #include "engine/completion_service.h"
 #include "engine/engine.h"
 #include "engine/service_plan.h"
+#include "engine/step_model.h"
 
 namespace axk1 {
 
@@ -51,6 +52,9 @@ class BatchingService : public CompletionService {
 // must outlive the service. Throws Error(kOutOfMemory) with the arithmetic when the plan does not
 // fit, Error(kInvalidInput) for options out of range.
 std::unique_ptr<BatchingService> make_batching_service(Engine& engine,
+                                                       const ServiceOptions& options);
+// The same over another model: for tests.
+std::unique_ptr<BatchingService> make_batching_service(std::unique_ptr<StepModel> model,
                                                        const ServiceOptions& options);
 
 }  // namespace axk1

@@ -5,29 +5,30 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/engine.h"
+#include "engine/step_model.h"
 
 namespace axk1 {
 
-// Bytes. What is there when the service starts, and what it adds.
+// Bytes, and the counts they come from.
 struct ServicePlan {
-  uint64_t limit = 0;     // of this process
-  uint64_t weights = 0;   // mapped files and copies
-  uint64_t scratch = 0;   // activations of one step
-  uint64_t process = 0;   // program, tokenizer, server: an allowance
-  uint64_t logits = 0;    // rows that are computed at once
-  uint64_t requests = 0;  // tables and tokens of max_sequences requests of full length
-  uint64_t cache = 0;     // blocks of latents
+  uint64_t limit = 0;    // of this process
+  uint64_t weights = 0;  // mapped files and copies: there already
+  uint64_t scratch = 0;  // activations of one step: there already
+  uint64_t process = 0;  // program, tokenizer, connections: an allowance
+  uint64_t logits = 0;   // [logit_rows, vocab_size]
+  uint64_t tables = 0;   // of blocks and of max_sequences requests of full length
+  uint64_t cache = 0;    // [num_blocks] blocks of latents
+
   uint64_t block_bytes = 0;
   size_t block_tokens = 0;
   size_t num_blocks = 0;
   size_t max_sequences = 0;
-  size_t context_tokens = 0;
-  size_t logit_rows = 0;
+  size_t context_tokens = 0;  // of one request
+  size_t logit_rows = 0;      // computed at once
 
-  uint64_t added() const { return logits + requests + cache; }  // by the service
+  uint64_t added() const { return logits + tables + cache; }  // by the service
   uint64_t total() const { return weights + scratch + process + added(); }
-  // One term a line, sum and limit last: for logs and refusals.
+  // One term a line, then the sum and the limit: for logs and refusals.
   std::string text() const;
 };
 
@@ -40,6 +41,6 @@ struct ServicePlanOptions {
 
 // Throws Error(kOutOfMemory) listing the terms when not even one sequence of context_tokens fits,
 // or kv_memory does not; Error(kInvalidInput) for options out of range.
-ServicePlan plan_service(Engine& engine, const ServicePlanOptions& options);
+ServicePlan plan_service(const StepModel& model, const ServicePlanOptions& options);
 
 }  // namespace axk1
