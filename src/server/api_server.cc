@@ -1,12 +1,15 @@
 #include "server/api_server.h"
 
 #include <algorithm>
+#include <cstring>
 #include <ctime>
 #include <mutex>
 #include <random>
 
 #include "base/rng.h"
 #include "server/openai_chat.h"
+#include "server/openai_completions.h"
+#include "server/text_endpoints.h"
 #include "server/worker_pool.h"
 
 namespace axk1 {
@@ -74,9 +77,10 @@ struct ApiServer::Impl : HttpApp {
   }
 
   void add_routes();
-  void add_json(const char* path,
-                PreparedRequest (*prepare)(const json::value&, const RequestScope&),
-                ErrorForm form = ErrorForm::kOpenAi);
+  using Prepare = PreparedRequest(const json::value&, const RequestScope&);
+  using TextEndpoint = json::object(const json::value&, const ServedModel&);
+  void add_json(const char* path, Prepare* prepare, ErrorForm form = ErrorForm::kOpenAi);
+  void add_text(const char* path, TextEndpoint* endpoint);
   RequestScope scope_of(const HttpRequest& request);
   void answer_later(const std::shared_ptr<Exchange>& exchange, std::function<HttpResponse()> work);
   void send_error(Exchange& exchange, const std::exception& error, ErrorForm form);
@@ -129,13 +133,33 @@ void ApiServer::Impl::add_routes() {
         exchange->send(json_response({{"version", options.version}}));
       },
       open);
+  router.add("GET", "/v1/models",
+             [this](const auto& exchange) { exchange->send(json_response(models_json(model))); });
+  router.add("GET", "/v1/models/*", [this](const auto& exchange) {
+    const std::string_view path = exchange->request().path;
+    exchange->send(json_response(model_json(model, path.substr(std::strlen("/v1/models/")))));
+  });
+  add_text("/tokenize", tokenize);
+  add_text("/detokenize", detokenize);
+  add_text("/apply-template", apply_template);
   add_json("/v1/chat/completions", prepare_chat);
+  add_json("/v1/completions", prepare_completions);
+  add_json("/v1/score", prepare_score);
+}
+
+// A POST whose JSON body is answered without the engine.
+void ApiServer::Impl::add_text(const char* path, TextEndpoint* endpoint) {
+  const auto handler = [this, endpoint](const std::shared_ptr<Exchange>& exchange) {
+    answer_later(exchange, [this, endpoint, exchange] {
+      const json::value body = json::parse(exchange->request().body, "request");
+      return json_response(endpoint(body, model));
+    });
+  };
+  router.add("POST", path, handler, {.json_body = true});
 }
 
 // A POST whose JSON body becomes completions.
-void ApiServer::Impl::add_json(const char* path,
-                               PreparedRequest (*prepare)(const json::value&, const RequestScope&),
-                               ErrorForm form) {
+void ApiServer::Impl::add_json(const char* path, Prepare* prepare, ErrorForm form) {
   const auto handler = [this, prepare, form](const std::shared_ptr<Exchange>& exchange) {
     const RequestScope scope = scope_of(exchange->request());
     workers.post([this, exchange, scope, prepare, form] {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "server/server_test_util.h"
+#include "testing/shared_data.h"
 
 namespace axk1 {
 namespace {
@@ -21,7 +22,7 @@ const std::string kChat = "/v1/chat/completions";
 
 class ApiServerTest : public ::testing::Test {
  protected:
-  static void SetUpTestSuite() { model_ = new TestModel; }
+  static void SetUpTestSuite() { model_ = new TestModel(testdata("../models/nano-v0")); }
   static void TearDownTestSuite() { delete model_; }
 
   ~ApiServerTest() override {

@@ -2,6 +2,7 @@
 
 #include "server/answer_parts.h"
 #include "server/answer_rules.h"
+#include "server/chat_inputs.h"
 #include "server/chat_messages.h"
 #include "server/openai_common.h"
 #include "server/sampling_fields.h"
@@ -242,37 +243,26 @@ class ChatWriter : public AnswerWriter {
 }  // namespace
 
 PreparedRequest prepare_chat(const json::value& body, const RequestScope& scope) {
-  const ServedModel& model = *scope.model;
   const json::ObjectReader reader(body, "request");
-  check_model_name(reader, model);
+  check_model_name(reader, *scope.model);
   refuse_unless_neutral(reader, kNotComputed);
   const AnswerRules rules = read_chat_rules(reader);
   json::object variables = read_chat_variables(reader);
   normalise_messages(variables);
-  apply_rules(rules, variables);
 
   PreparedRequest out;
-  GenerateOptions defaults = model.defaults;
-  defaults.sampling.seed = scope.seed;
-  const GenerateOptions generate =
-      read_generate_options(reader, defaults, {.max_logprobs = scope.limits.max_logprobs});
+  const GenerateOptions generate = read_generate_options(
+      reader, default_options(scope), {.max_logprobs = scope.limits.max_logprobs});
   const StreamFields stream = read_stream_fields(reader);
   const size_t n = static_cast<size_t>(reader.int_or("n", 1, 1, scope.limits.max_choices));
-  const RenderedPrompt prompt = render_prompt(model, variables);
-  check_prompt_length(model, prompt.ids.size());
-  for (size_t i = 0; i < n; ++i) {
-    CompletionInput input{.prompt = prompt.ids, .generate = generate, .tenant = scope.tenant};
-    input.generate.sampling.seed += i;
-    input.constraint = make_constraint(model, rules, prompt.opens_thinking);
-    out.inputs.push_back(std::move(input));
-  }
+  ChatInputs chat = make_chat_inputs(scope, rules, std::move(variables), generate, n);
+  out.inputs = std::move(chat.inputs);
   out.stream = stream.stream;
-  out.prompt_tokens = prompt.ids.size();
-  const ChatForm form{
-      .answer = {.opens_thinking = prompt.opens_thinking, .tools = rules.calls_possible()},
-      .stream = stream,
-      .logprobs = generate.top_logprobs >= 0,
-      .prompt_tokens = prompt.ids.size()};
+  out.prompt_tokens = chat.prompt_tokens;
+  const ChatForm form{.answer = chat.form,
+                      .stream = stream,
+                      .logprobs = generate.top_logprobs >= 0,
+                      .prompt_tokens = chat.prompt_tokens};
   out.writer = std::make_unique<ChatWriter>(scope, form, n);
   return out;
 }

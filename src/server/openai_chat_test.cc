@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "server/server_test_util.h"
+#include "testing/shared_data.h"
 
 namespace axk1 {
 namespace {
@@ -13,7 +14,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 const TestModel& test_model() {
-  static const TestModel model;
+  static const TestModel model(testdata("../models/nano-v0"));
   return model;
 }
 

@@ -33,15 +33,18 @@ void check_model_name(const json::ObjectReader& reader, const ServedModel& model
                  {.param = "model"});
 }
 
-RenderedPrompt render_prompt(const ServedModel& model, const json::object& variables) {
-  std::string text;
+std::string render_text(const ServedModel& model, const json::object& variables) {
   try {
-    text = model.require_chat_template().render(variables);
+    return model.require_chat_template().render(variables);
   } catch (const TemplateError& error) {
     // Most often the template's own raise_exception about the order of roles.
     throw ApiError(400, "template_error", cat("the chat template refused: ", error.message()),
                    {.param = "messages"});
   }
+}
+
+RenderedPrompt render_prompt(const ServedModel& model, const json::object& variables) {
+  const std::string text = render_text(model, variables);
   RenderedPrompt out;
   out.ids = model.require_tokenizer().encode(text, {.parse_special = true});
   out.opens_thinking = prompt_opens_thinking(text);

@@ -32,7 +32,6 @@ struct ServedModel {
 struct ApiLimits {
   int max_choices = 128;   // n, and the prompts of one request
   int max_logprobs = 128;  // alternatives per token
-  size_t max_prompt_texts = 256;
 };
 
 // What a request is translated with.
@@ -54,7 +53,8 @@ struct RenderedPrompt {
   bool opens_thinking = false;  // it ends inside the reasoning
 };
 
-// A conversation through the chat template.
+// A conversation through the chat template: its text, and the tokens of that.
+std::string render_text(const ServedModel& model, const json::object& variables);
 RenderedPrompt render_prompt(const ServedModel& model, const json::object& variables);
 
 // Throws ApiError(400, "context_length_exceeded") when the prompt leaves no room for a token.

@@ -20,7 +20,6 @@
 
 #include "engine/completion_service.h"
 #include "server/served_model.h"
-#include "testing/shared_data.h"
 
 namespace axk1::testing {
 
@@ -185,11 +184,10 @@ inline std::vector<CompletionDelta> deltas_of(const std::vector<std::string>& te
   return deltas;
 }
 
-// The shipped model's names, tokenizer and template, without its weights.
+// A model's tokenizer and template, without its weights; `dir` is where the shipped model lies.
 struct TestModel {
-  TestModel()
-      : tokenizer(Tokenizer::load(testdata("../models/nano-v0"))),
-        chat_template(ChatTemplate::load(testdata("../models/nano-v0"))) {
+  explicit TestModel(const std::string& dir)
+      : tokenizer(Tokenizer::load(dir)), chat_template(ChatTemplate::load(dir)) {
     model.names = {"nano", "alias"};
     model.tokenizer = &tokenizer;
     model.chat_template = &chat_template;
