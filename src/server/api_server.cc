@@ -7,8 +7,10 @@
 #include <random>
 
 #include "base/rng.h"
+#include "server/anthropic_messages.h"
 #include "server/openai_chat.h"
 #include "server/openai_completions.h"
+#include "server/openai_responses.h"
 #include "server/text_endpoints.h"
 #include "server/worker_pool.h"
 
@@ -80,7 +82,7 @@ struct ApiServer::Impl : HttpApp {
   using Prepare = PreparedRequest(const json::value&, const RequestScope&);
   using TextEndpoint = json::object(const json::value&, const ServedModel&);
   void add_json(const char* path, Prepare* prepare, ErrorForm form = ErrorForm::kOpenAi);
-  void add_text(const char* path, TextEndpoint* endpoint);
+  void add_text(const char* path, TextEndpoint* endpoint, ErrorForm form = ErrorForm::kOpenAi);
   RequestScope scope_of(const HttpRequest& request);
   void answer_later(const std::shared_ptr<Exchange>& exchange, std::function<HttpResponse()> work);
   void send_error(Exchange& exchange, const std::exception& error, ErrorForm form);
@@ -145,17 +147,20 @@ void ApiServer::Impl::add_routes() {
   add_json("/v1/chat/completions", prepare_chat);
   add_json("/v1/completions", prepare_completions);
   add_json("/v1/score", prepare_score);
+  add_json("/v1/responses", prepare_responses);
+  add_json("/v1/messages", prepare_messages, ErrorForm::kAnthropic);
+  add_text("/v1/messages/count_tokens", count_message_tokens, ErrorForm::kAnthropic);
 }
 
 // A POST whose JSON body is answered without the engine.
-void ApiServer::Impl::add_text(const char* path, TextEndpoint* endpoint) {
+void ApiServer::Impl::add_text(const char* path, TextEndpoint* endpoint, ErrorForm form) {
   const auto handler = [this, endpoint](const std::shared_ptr<Exchange>& exchange) {
     answer_later(exchange, [this, endpoint, exchange] {
       const json::value body = json::parse(exchange->request().body, "request");
       return json_response(endpoint(body, model));
     });
   };
-  router.add("POST", path, handler, {.json_body = true});
+  router.add("POST", path, handler, {.errors = form, .json_body = true});
 }
 
 // A POST whose JSON body becomes completions.

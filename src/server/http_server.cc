@@ -471,7 +471,7 @@ class StreamConnection : public Connection {
     answering_ = in_request_ = false;
     --server_.active;
     server_.app.over(request, result);
-    co_return !result.aborted && keep_alive_;
+    co_return !result.aborted && keep_alive_ && !server_.closing;
   }
 
   awaitable<void> sleep() {
@@ -650,6 +650,9 @@ void HttpServer::run() {
   asio::co_spawn(impl_->io, impl_->accept_loop(), asio::detached);
   asio::co_spawn(impl_->io, impl_->tick_loop(), asio::detached);
   impl_->io.run();
+  error_code ignored;
+  impl_->acceptor.close(ignored);
+  for (Connection* connection : impl_->connections) connection->socket().close(ignored);
 }
 
 void HttpServer::post(std::function<void()> task) {
