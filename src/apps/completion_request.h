@@ -24,13 +24,10 @@ struct CompletionRequest {
   GenerateOptions generate;
 };
 
-// Reads, besides the above: temperature, top_p, top_k, min_p, seed, max_tokens,
-// max_completion_tokens (goes before max_tokens), stop (text or array of at most 64),
-// stop_token_ids, logprobs (bool, or the number of alternatives), top_logprobs, presence_penalty,
-// frequency_penalty, repetition_penalty, logit_bias (object: id -> bias), ignore_eos, n (1). What
-// is absent or null comes from `defaults`. Fields of the OpenAI API and of vLLM that would change
-// the answer and are not computed (response_format, best_of, ...) are refused by name; other fields
-// are ignored. Throws Error naming `source`, field, what was found and what was expected.
+// Reads, besides the above, the fields of server/sampling_fields.h; what is absent or null comes
+// from `defaults`. Fields of the OpenAI API and of vLLM that would change the answer and are not
+// computed for lines of a file (response_format, n, ...) are refused by name; other fields are
+// ignored. Throws Error naming `source`, field, what was found and what was expected.
 CompletionRequest parse_completion_request(const json::value& request, const std::string& source,
                                            const GenerateOptions& defaults);
 

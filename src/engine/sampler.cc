@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -43,26 +45,57 @@ void check_sampling_options(const SamplingOptions& o, size_t vocab_size) {
   }
 }
 
-Sampler::Sampler(const SamplingOptions& options, size_t vocab_size)
-    : options_(options), rng_(options.seed), scores_(vocab_size), counts_(vocab_size) {
-  check_sampling_options(options, vocab_size);
+SamplerMemory::SamplerMemory(size_t vocab_size) : scores_(vocab_size), counts_(vocab_size) {
   candidates_.reserve(vocab_size);
 }
 
-TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> prompt,
-                        std::span<const TokenId> answer) {
-  AXK1_CHECK(logits.size() == scores_.size());
-  const SamplingOptions& o = options_;
-  std::copy(logits.begin(), logits.end(), scores_.begin());
+size_t SamplerMemory::bytes() const {
+  return scores_.size() * (sizeof(float) + sizeof(uint32_t) + sizeof(Candidate));
+}
 
-  if (o.repetition_penalty != 1 || o.presence_penalty != 0 || o.frequency_penalty != 0) {
+size_t index_of_max(std::span<const float> x) {
+  // Maxima of lanes, which the compiler keeps in vectors, then the first place that has the
+  // largest.
+  constexpr size_t kLanes = 32;
+  float lanes[kLanes];
+  std::fill(lanes, lanes + kLanes, -std::numeric_limits<float>::infinity());
+  size_t i = 0;
+  for (; i + kLanes <= x.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) lanes[j] = x[i + j] > lanes[j] ? x[i + j] : lanes[j];
+  }
+  float max = *std::max_element(lanes, lanes + kLanes);
+  for (; i < x.size(); ++i) max = x[i] > max ? x[i] : max;
+  const auto at = std::find(x.begin(), x.end(), max);
+  return at == x.end() ? 0 : static_cast<size_t>(at - x.begin());
+}
+
+Sampler::Sampler(const SamplingOptions& options, size_t vocab_size,
+                 std::shared_ptr<SamplerMemory> memory)
+    : options_(options), rng_(options.seed), vocab_size_(vocab_size), memory_(std::move(memory)) {
+  check_sampling_options(options, vocab_size);
+  if (!memory_) memory_ = std::make_shared<SamplerMemory>(vocab_size);
+  AXK1_CHECK(memory_->scores_.size() == vocab_size);
+}
+
+TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> prompt,
+                        std::span<const TokenId> answer, std::span<const uint32_t> allowed) {
+  AXK1_CHECK(logits.size() == vocab_size_);
+  const SamplingOptions& o = options_;
+  const bool penalties =
+      o.repetition_penalty != 1 || o.presence_penalty != 0 || o.frequency_penalty != 0;
+  if (!penalties && o.logit_bias.empty() && allowed.empty()) return choose(logits);
+
+  std::vector<float>& scores = memory_->scores_;
+  std::copy(logits.begin(), logits.end(), scores.begin());
+  if (penalties) {
     constexpr uint32_t kInPrompt = 1u << 31;
-    for (TokenId id : answer) ++counts_[static_cast<size_t>(id)];
-    for (TokenId id : prompt) counts_[static_cast<size_t>(id)] |= kInPrompt;
+    std::vector<uint32_t>& counts = memory_->counts_;
+    for (TokenId id : answer) ++counts[static_cast<size_t>(id)];
+    for (TokenId id : prompt) counts[static_cast<size_t>(id)] |= kInPrompt;
     const auto penalise = [&](TokenId id) {
-      uint32_t& count = counts_[static_cast<size_t>(id)];
+      uint32_t& count = counts[static_cast<size_t>(id)];
       if (!count) return;  // done already
-      float& score = scores_[static_cast<size_t>(id)];
+      float& score = scores[static_cast<size_t>(id)];
       score = score > 0 ? score / o.repetition_penalty : score * o.repetition_penalty;
       if (const uint32_t in_answer = count & ~kInPrompt) {
         score -= o.presence_penalty + o.frequency_penalty * static_cast<float>(in_answer);
@@ -72,55 +105,74 @@ TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> 
     for (TokenId id : answer) penalise(id);
     for (TokenId id : prompt) penalise(id);
   }
-  for (const auto& [id, bias] : o.logit_bias) scores_[static_cast<size_t>(id)] += bias;
+  for (const auto& [id, bias] : o.logit_bias) scores[static_cast<size_t>(id)] += bias;
+  if (allowed.empty()) return choose(scores);
 
-  const auto best = std::max_element(scores_.begin(), scores_.end());
-  if (o.temperature == 0) return static_cast<TokenId>(best - scores_.begin());
+  AXK1_CHECK(allowed.size() * 32 >= vocab_size_);
+  const auto is_allowed = [&](size_t i) { return (allowed[i / 32] >> (i % 32) & 1) != 0; };
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (!is_allowed(i)) scores[i] = -std::numeric_limits<float>::infinity();
+  }
+  const TokenId id = choose(scores);
+  if (is_allowed(static_cast<size_t>(id))) return id;
+  // Everything allowed is impossible or NaN: the constraint weighs more.
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (is_allowed(i)) return static_cast<TokenId>(i);
+  }
+  return id;
+}
+
+TokenId Sampler::choose(std::span<const float> scores) {
+  const SamplingOptions& o = options_;
+  const size_t best = index_of_max(scores);
+  if (o.temperature == 0) return static_cast<TokenId>(best);
 
   // Candidates with weights relative to the best. What is below exp(-40) of it cannot be drawn with
   // 53 random bits, so it is left out of the sort.
-  const double max = *best;
+  using Candidate = SamplerMemory::Candidate;
+  std::vector<Candidate>& candidates = memory_->candidates_;
+  const double max = scores[best];
   const auto heavier = [](const Candidate& a, const Candidate& b) {
     return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
   };
-  candidates_.clear();
+  candidates.clear();
   double total = 0;
-  for (size_t i = 0; i < scores_.size(); ++i) {
-    const double score = (scores_[i] - max) / o.temperature;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    const double score = (scores[i] - max) / o.temperature;
     if (!(score > -40)) continue;
     const float weight = static_cast<float>(std::exp(score));
-    candidates_.push_back({static_cast<TokenId>(i), weight});
+    candidates.push_back({static_cast<TokenId>(i), weight});
     total += weight;
   }
-  if (candidates_.empty()) return static_cast<TokenId>(best - scores_.begin());  // NaN or infinite
+  if (candidates.empty()) return static_cast<TokenId>(best);  // NaN or infinite
 
-  size_t keep = candidates_.size();
+  size_t keep = candidates.size();
   if (o.top_k > 0) keep = std::min(keep, static_cast<size_t>(o.top_k));
-  if (keep < candidates_.size()) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + static_cast<std::ptrdiff_t>(keep),
-                     candidates_.end(), heavier);
-    candidates_.resize(keep);
+  if (keep < candidates.size()) {
+    std::nth_element(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(keep),
+                     candidates.end(), heavier);
+    candidates.resize(keep);
     total = 0;
-    for (const Candidate& c : candidates_) total += c.weight;
+    for (const Candidate& c : candidates) total += c.weight;
   }
   if (o.top_p < 1 || o.min_p > 0) {
-    std::sort(candidates_.begin(), candidates_.end(), heavier);
+    std::sort(candidates.begin(), candidates.end(), heavier);
     const double wanted = o.top_p < 1 ? o.top_p * total : total;
     double sum = 0;
     size_t kept = 0;
-    while (kept < candidates_.size() && (kept == 0 || sum < wanted) &&
-           candidates_[kept].weight >= o.min_p * candidates_[0].weight) {
-      sum += candidates_[kept++].weight;
+    while (kept < candidates.size() && (kept == 0 || sum < wanted) &&
+           candidates[kept].weight >= o.min_p * candidates[0].weight) {
+      sum += candidates[kept++].weight;
     }
-    candidates_.resize(kept);
+    candidates.resize(kept);
     total = sum;
   }
   double left = rng_.uniform() * total;
-  for (const Candidate& c : candidates_) {
+  for (const Candidate& c : candidates) {
     left -= c.weight;
     if (left < 0) return c.id;
   }
-  return candidates_.back().id;
+  return candidates.back().id;
 }
 
 float logprob_of(std::span<const float> logits, TokenId id) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -32,26 +33,46 @@ struct TokenLogprob {
   float logprob;  // natural logarithm, of the model's own distribution: before penalties and cuts
 };
 
-// One stream of choices. The same options, logits and history give the same choices.
-class Sampler {
+// What a choice is worked out in; may be shared by samplers that one thread uses in turn.
+class SamplerMemory {
  public:
-  Sampler(const SamplingOptions& options, size_t vocab_size);
-
-  // logits [vocab_size]; `prompt` and `answer` are the tokens before this one.
-  TokenId sample(std::span<const float> logits, std::span<const TokenId> prompt,
-                 std::span<const TokenId> answer);
+  explicit SamplerMemory(size_t vocab_size);
+  size_t bytes() const;
 
  private:
+  friend class Sampler;
   struct Candidate {
     TokenId id;
     float weight;  // probability relative to the most likely one
   };
-  SamplingOptions options_;
-  Rng rng_;
   std::vector<float> scores_;     // [vocab_size]
   std::vector<uint32_t> counts_;  // [vocab_size], zero between calls
   std::vector<Candidate> candidates_;
 };
+
+// One stream of choices. The same options, logits and history give the same choices.
+class Sampler {
+ public:
+  // `memory` is of the same vocab_size; null: the sampler gets its own.
+  Sampler(const SamplingOptions& options, size_t vocab_size,
+          std::shared_ptr<SamplerMemory> memory = nullptr);
+
+  // logits [vocab_size]; `prompt` and `answer` are the tokens before this one. `allowed`: a mask as
+  // in grammar/token_constraint.h, not empty of tokens; without words every token may be chosen.
+  TokenId sample(std::span<const float> logits, std::span<const TokenId> prompt,
+                 std::span<const TokenId> answer, std::span<const uint32_t> allowed = {});
+
+ private:
+  TokenId choose(std::span<const float> scores);
+
+  SamplingOptions options_;
+  Rng rng_;
+  size_t vocab_size_;
+  std::shared_ptr<SamplerMemory> memory_;
+};
+
+// The index of the largest number, the first of equal ones; NaN is never the largest.
+size_t index_of_max(std::span<const float> x);
 
 // log softmax(logits)[id].
 float logprob_of(std::span<const float> logits, TokenId id);

@@ -186,15 +186,23 @@ const value* ObjectReader::find(std::string_view field) const {
 
 const value& ObjectReader::get(std::string_view field) const {
   const value* found = object_->if_contains(field);
-  if (!found) fail(ErrorCode::kInvalidInput, source_, ": field \"", field, "\" is missing");
+  if (!found) {
+    throw FieldError(ErrorCode::kInvalidInput, field,
+                     cat(source_, ": field \"", field, "\" is missing"));
+  }
   return *found;
 }
 
 void ObjectReader::wrong(std::string_view field, const value& found,
                          std::string_view expected) const {
   const std::string shown = to_text(found);
-  fail(ErrorCode::kInvalidInput, source_, ": field \"", field, "\": found ", printable(shown, 60),
-       ", expected ", expected);
+  throw FieldError(ErrorCode::kInvalidInput, field,
+                   cat(source_, ": field \"", field, "\": found ", printable(shown, 60),
+                       ", expected ", expected));
+}
+
+void ObjectReader::refuse(std::string_view field, std::string_view why, ErrorCode code) const {
+  throw FieldError(code, field, cat(source_, ": ", field, ": ", why));
 }
 
 static int64_t integer_in(const ObjectReader& reader, std::string_view field, const value& found,

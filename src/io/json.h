@@ -19,6 +19,17 @@ using boost::json::value;
 // deeper than 256.
 value parse(std::string_view text, std::string_view source);
 
+// Thrown by ObjectReader: names the field apart, for protocols whose errors carry it.
+class FieldError : public Error {
+ public:
+  FieldError(ErrorCode code, std::string_view field, const std::string& message)
+      : Error(code, message), field_(field) {}
+  const std::string& field() const { return field_; }
+
+ private:
+  std::string field_;
+};
+
 // Compact JSON text on one line; non-ASCII characters stay as they are.
 std::string to_text(const value& v);
 
@@ -46,6 +57,8 @@ class ObjectReader {
   const std::string& source() const { return source_; }
   [[noreturn]] void wrong(std::string_view field, const value& found,
                           std::string_view expected) const;
+  [[noreturn]] void refuse(std::string_view field, std::string_view why,
+                           ErrorCode code = ErrorCode::kInvalidInput) const;
 
  private:
   const object* object_;

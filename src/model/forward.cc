@@ -291,7 +291,8 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch, bool
                          .num_rows = num_rows,
                          .first_position = sequence.cache->length() + tokens - num_rows,
                          .blocks = sequence.cache->blocks(layer),
-                         .num_step_rows = tokens});
+                         .num_step_rows = tokens,
+                         .form = sequence.mla_form});
     t += num_rows;
   }
   mla_.run(ctx_, mla_rows_, w.kv_b_proj, options_.mla_form);
@@ -378,14 +379,26 @@ MlaForm Forward::mla_form(size_t num_rows) const {
   return cheaper_mla_form(ctx_.kernels, mla_shape(config_), cache_dtype_, num_rows);
 }
 
+void Forward::reserve_logits(size_t rows) {
+  const size_t bytes = rows * weights_.lm_head.rows * sizeof(float);
+  if (logits_.size_bytes() < bytes) logits_ = Buffer(bytes);
+}
+
+size_t Forward::scratch_bytes() const {
+  size_t bytes = mla_.scratch_bytes() + moe_.scratch_bytes();
+  for (const Buffer* buffer : {&hidden_, &x_, &x16_, &xq_, &cos_, &sin_, &q_a_, &kv_a_, &q_, &attn_,
+                               &out_, &router_logits_}) {
+    bytes += buffer->size_bytes();
+  }
+  return bytes;
+}
+
 std::span<const float> Forward::logits(size_t first_row, size_t count) {
   AXK1_CHECK(first_row + count <= num_logit_rows_);
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
   const size_t vocab = weights_.lm_head.rows;
   const float eps = static_cast<float>(config_.rms_norm_eps);
-  if (logits_.size_bytes() < count * vocab * sizeof(float)) {
-    logits_ = Buffer(count * vocab * sizeof(float));
-  }
+  reserve_logits(count);
   ActivationView x{.plain = x_.data(), .dtype = DType::kF32, .cols = hidden};
   if (is_quantized(weights_.lm_head.dtype)) x.quantized = xq_.data();
   ctx_.pool.parallel_for(count, 1, [&](size_t begin, size_t end) {

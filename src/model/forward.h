@@ -25,6 +25,9 @@ struct SequenceInput {
   std::span<const int32_t> tokens;  // at least one
   KvCache* cache = nullptr;         // capacity for length() + tokens; written and advanced
   bool all_logits = false;          // logits for every token, else for the last one only
+  // Not kAutomatic: this form of attention. With one form for all its tokens, a sequence comes out
+  // the same, to the last bit, however it is cut into steps.
+  MlaForm mla_form = MlaForm::kAutomatic;
 };
 
 // Sees intermediate results as they are made, [tokens of the batch, ..]; for comparing engines.
@@ -78,6 +81,11 @@ class Forward {
   // object. Rows are in order of sequences: the last token of each, or all where asked for.
   std::span<const float> logits(size_t first_row, size_t count);
   size_t num_logit_rows() const { return num_logit_rows_; }
+  // Takes the memory of so many rows of logits now.
+  void reserve_logits(size_t rows);
+
+  // Memory that this object holds, in bytes: of activations, without the logits.
+  size_t scratch_bytes() const;
 
   CacheDType cache_dtype() const { return cache_dtype_; }
   // The form of attention for a sequence of this many new tokens.

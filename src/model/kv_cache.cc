@@ -23,6 +23,7 @@ KvCache::KvCache(const ModelConfig& config, CacheDType dtype)
 
 void KvCache::reserve(size_t num_tokens) {
   if (num_tokens <= capacity()) return;
+  AXK1_CHECK(!buffers_.empty() || block_of_.empty());
   const size_t block_bytes = num_layers_ * layer_bytes();
   const size_t needed = ceil_div(num_tokens, kLatentBlockTokens) - block_of_.size();
   const size_t count =
@@ -34,6 +35,29 @@ void KvCache::reserve(size_t num_tokens) {
     block_of_.push_back(block);
     for (size_t layer = 0; layer < num_layers_; ++layer) {
       blocks_[layer].push_back(block + layer * layer_bytes());
+    }
+  }
+}
+
+size_t KvCache::block_bytes(const ModelConfig& config, CacheDType dtype) {
+  const KvCache cache(config, dtype);
+  return cache.num_layers_ * cache.layer_bytes();
+}
+
+void KvCache::reserve_lent(size_t num_blocks) {
+  block_of_.reserve(num_blocks);
+  for (auto& blocks : blocks_) blocks.reserve(num_blocks);
+}
+
+void KvCache::lend(size_t first, std::span<void* const> blocks) {
+  AXK1_CHECK(buffers_.empty() && first <= block_of_.size());
+  block_of_.resize(first);
+  for (void* block : blocks) block_of_.push_back(static_cast<char*>(block));
+  AXK1_CHECK(length_ <= capacity());
+  for (size_t layer = 0; layer < num_layers_; ++layer) {
+    blocks_[layer].resize(first);
+    for (void* block : blocks) {
+      blocks_[layer].push_back(static_cast<char*>(block) + layer * layer_bytes());
     }
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "model/config.h"
@@ -11,8 +12,9 @@
 
 namespace axk1 {
 
-// Memory comes in blocks of kLatentBlockTokens positions (all layers), taken by reserve() and kept.
-// Movable. Not for use by two threads at once.
+// Memory comes in blocks of kLatentBlockTokens positions (all layers): taken by reserve() and kept,
+// or lent by a caller who may lend the same block to several caches that begin alike. A block is
+// only written at positions from length() on. Movable. Not for use by two threads at once.
 class KvCache {
  public:
   KvCache(const ModelConfig& config, CacheDType dtype);
@@ -21,7 +23,7 @@ class KvCache {
   size_t capacity() const { return block_of_.size() * kLatentBlockTokens; }
   CacheDType dtype() const { return dtype_; }
 
-  // Makes capacity() at least num_tokens. Throws Error(kOutOfMemory).
+  // Makes capacity() at least num_tokens. Throws Error(kOutOfMemory). Not for lent blocks.
   void reserve(size_t num_tokens);
 
   // Forgets the positions from num_tokens on; num_tokens <= length().
@@ -29,6 +31,17 @@ class KvCache {
 
   // Counts the positions that the forward pass has just written.
   void advance(size_t num_tokens);
+
+  // Makes the blocks from `first` on these, each block_bytes() that the caller keeps alive and
+  // aligned for f32; there are no blocks of the cache's own. length() <= capacity() must hold
+  // after.
+  void lend(size_t first, std::span<void* const> blocks);
+  // Takes memory now for what lend() notes of so many blocks.
+  void reserve_lent(size_t num_blocks);
+  size_t lent_table_bytes(size_t num_blocks) const {  // of what reserve_lent() takes
+    return num_blocks * (1 + num_layers_) * sizeof(void*);
+  }
+  static size_t block_bytes(const ModelConfig& config, CacheDType dtype);
 
   // The row of a position that was reserved.
   void* row(size_t layer, size_t position);

@@ -91,10 +91,11 @@ void Mla::run(const OpContext& ctx, std::span<const MlaRows> sequences, const Ma
   items_.clear();
   for (const MlaRows& rows : sequences) {
     AXK1_CHECK(rows.num_rows <= max_rows_);
-    const MlaForm chosen = form == MlaForm::kAutomatic
-                               ? cheaper_mla_form(ctx.kernels, shape_, cache_dtype_,
-                                                  std::max(rows.num_rows, rows.num_step_rows))
-                               : form;
+    MlaForm chosen = rows.form == MlaForm::kAutomatic ? form : rows.form;
+    if (chosen == MlaForm::kAutomatic) {
+      chosen = cheaper_mla_form(ctx.kernels, shape_, cache_dtype_,
+                                std::max(rows.num_rows, rows.num_step_rows));
+    }
     if (chosen == MlaForm::kExpanded) {
       for (size_t h = 0; h < heads; ++h) {
         items_.push_back({&rows, chosen, 0, rows.num_rows, h, 1});

@@ -34,6 +34,8 @@ struct MlaShape {
   size_t latent_dim() const { return kv_lora_rank + qk_rope_head_dim; }  // of one cache row
 };
 
+enum class MlaForm { kAutomatic, kAbsorbed, kExpanded };
+
 // The rows of one sequence that attend, and what they attend to.
 struct MlaRows {
   const float* q = nullptr;  // [rows, heads * qk_head_dim], rope applied; per head nope, then rope
@@ -44,9 +46,8 @@ struct MlaRows {
   // Rows of the step that these belong to, by which the form is chosen; 0: num_rows. So a row comes
   // out the same whether or not its neighbours are computed too.
   size_t num_step_rows = 0;
+  MlaForm form = MlaForm::kAutomatic;  // not kAutomatic: this one, whatever run() is told
 };
-
-enum class MlaForm { kAutomatic, kAbsorbed, kExpanded };
 
 // The form that takes less time for this many query rows of a sequence.
 MlaForm cheaper_mla_form(const KernelTable& kernels, const MlaShape& shape, CacheDType cache_dtype,
@@ -62,6 +63,8 @@ class Mla {
   // Attention of every sequence. kv_b [heads * (nope + v), kv_lora_rank], per head k rows, then v.
   void run(const OpContext& ctx, std::span<const MlaRows> sequences, const MatrixView& kv_b,
            MlaForm form);
+
+  size_t scratch_bytes() const { return memory_.size_bytes(); }
 
  private:
   // A piece of work for one thread.

@@ -30,6 +30,15 @@ Moe::Moe(const MoeShape& shape, DType activation_dtype, bool quantized, size_t m
   shared_down_ = Buffer(max_tokens * shape.hidden_size * sizeof(float));
 }
 
+size_t Moe::scratch_bytes() const {
+  size_t bytes = 0;
+  for (const Buffer* buffer :
+       {&gathered_, &gathered_q_, &gate_, &up_, &hidden16_, &hidden_q_, &down_, &shared_down_}) {
+    bytes += buffer->size_bytes();
+  }
+  return bytes;
+}
+
 void Moe::group_by_expert(const Input& input) {
   std::fill(expert_start_.begin(), expert_start_.end(), 0);
   for (int32_t e : input.indices) {

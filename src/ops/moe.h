@@ -52,6 +52,8 @@ class Moe {
   // the shared one. Different tokens may be combined by different threads.
   void combine(const KernelTable& kernels, size_t token, float* y) const;
 
+  size_t scratch_bytes() const;
+
  private:
   void group_by_expert(const Input& input);
   void gather(const OpContext& ctx);

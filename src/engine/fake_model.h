@@ -1,0 +1,105 @@
+// A model for tests of the service: what follows depends on every token before, through what the
+// cache holds, so that any mistake with blocks shows in the answers.
+#pragma once
+
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "engine/step_model.h"
+
+namespace axk1::testing {
+
+struct FakeModelOptions {
+  size_t vocab_size = 50;
+  size_t context_tokens = 512;
+  size_t step_tokens = 48;
+  // Only the last token decides, so that answers go round in circles.
+  bool repetitive = false;
+  uint64_t seed = 1;
+};
+
+class FakeModel : public StepModel {
+ public:
+  explicit FakeModel(const FakeModelOptions& options = {}) : options_(options) {
+    config_.num_hidden_layers = 1;
+    config_.kv_lora_rank = 2;  // two f32: room for the state
+  }
+
+  AnswerModel answer_model() const override {
+    return {
+        .eos = eos_, .vocab_size = options_.vocab_size, .context_tokens = options_.context_tokens};
+  }
+  size_t max_step_tokens() const override { return options_.step_tokens; }
+  ModelMemory memory() const override { return {}; }
+  KvCache new_cache() const override { return KvCache(config_, CacheDType::kF32); }
+  size_t block_bytes() const override { return KvCache::block_bytes(config_, CacheDType::kF32); }
+  uint64_t fingerprint() const override { return options_.seed; }
+
+  // The state behind a token, given the one before it.
+  uint64_t next_state(uint64_t state, TokenId token) const {
+    return mix((options_.repetitive ? options_.seed : state) + static_cast<uint64_t>(token) + 1);
+  }
+  std::vector<float> logits_of(uint64_t state) const {
+    std::vector<float> logits(options_.vocab_size);
+    for (size_t i = 0; i < logits.size(); ++i) {
+      logits[i] = static_cast<float>(mix(state ^ (i + 1) << 32) % 4096) / 512;
+    }
+    return logits;
+  }
+
+  void run(std::span<const SequenceInput> batch) override {
+    size_t rows = 0;
+    states_.clear();
+    for (const SequenceInput& input : batch) {
+      KvCache& cache = *input.cache;
+      AXK1_CHECK(cache.capacity() >= cache.length() + input.tokens.size());
+      for (size_t i = 0; i < input.tokens.size(); ++i) {
+        const size_t position = cache.length() + i;
+        uint64_t state = options_.seed;
+        if (position) std::memcpy(&state, cache.row(0, position - 1), sizeof state);
+        state = next_state(state, input.tokens[i]);
+        std::memcpy(cache.row(0, position), &state, sizeof state);
+        if (input.all_logits || i + 1 == input.tokens.size()) states_.push_back(state);
+      }
+      rows += input.tokens.size();
+      cache.advance(input.tokens.size());
+    }
+    AXK1_CHECK(rows <= options_.step_tokens && rows > 0);
+    if (fail_next_) {
+      fail_next_ = false;
+      fail(ErrorCode::kIo, "the model was told to fail");
+    }
+  }
+  std::span<const float> logits(size_t first_row, size_t count) override {
+    AXK1_CHECK(first_row + count <= states_.size());
+    logits_.clear();
+    for (size_t i = 0; i < count; ++i) {
+      const std::vector<float> row = logits_of(states_[first_row + i]);
+      logits_.insert(logits_.end(), row.begin(), row.end());
+    }
+    return logits_;
+  }
+  void reserve_logits(size_t) override {}
+
+  void fail_next_step() { fail_next_ = true; }
+
+ private:
+  static uint64_t mix(uint64_t x) {  // SplitMix64
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+  }
+
+  FakeModelOptions options_;
+  ModelConfig config_;
+  std::vector<TokenId> eos_ = {0};
+  std::vector<uint64_t> states_;
+  std::vector<float> logits_;
+  std::atomic<bool> fail_next_ = false;
+};
+
+}  // namespace axk1::testing

@@ -1,0 +1,50 @@
+// A chat answer taken apart while it grows: reasoning, content, tool calls.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chat/think.h"
+
+namespace axk1 {
+
+struct AnswerPart {
+  enum class Kind {
+    kReasoning,
+    kContent,
+    kToolCall,       // a call begins: `name`, no text
+    kToolArguments,  // `text` goes on with the arguments of call `call_idx`
+  };
+  Kind kind = Kind::kContent;
+  std::string text;
+  size_t call_idx = 0;
+  std::string name;
+};
+
+struct AnswerForm {
+  bool opens_thinking = false;  // the prompt ended inside the reasoning
+  bool tools = false;           // <tool_call> blocks are calls
+};
+
+// One per answer. What comes out does not depend on how the text was cut.
+class AnswerSplitter {
+ public:
+  explicit AnswerSplitter(const AnswerForm& form);
+
+  std::vector<AnswerPart> push(std::string_view text);
+  std::vector<AnswerPart> finish();
+
+  bool in_reasoning() const { return think_.in_reasoning(); }
+  bool called() const { return num_calls_ > 0; }  // a tool call began
+
+ private:
+  void content(std::string&& text, bool last, std::vector<AnswerPart>& out);
+
+  ThinkSplitter think_;
+  bool tools_;
+  size_t num_calls_ = 0;
+};
+
+}  // namespace axk1

@@ -1,0 +1,153 @@
+#include "server/answer_rules.h"
+
+#include "server/api_error.h"
+
+namespace axk1 {
+namespace {
+
+constexpr int64_t kMaxBudget = int64_t{1} << 31;
+
+void read_response_format(const json::ObjectReader& reader, AnswerRules& rules) {
+  const json::value* found = reader.find("response_format");
+  if (!found) return;
+  const json::ObjectReader format(*found, cat(reader.source(), ": response_format"));
+  const std::string type = format.get_string("type");
+  if (type == "text") return;
+  if (type == "json_object") {
+    rules.format = AnswerRules::Format::kJsonObject;
+    return;
+  }
+  if (type != "json_schema") {
+    reader.wrong("response_format", format.get("type"), "text, json_object or json_schema");
+  }
+  rules.format = AnswerRules::Format::kJsonSchema;
+  const json::ObjectReader wrapper(format.get("json_schema"), cat(format.source(), ".json_schema"));
+  rules.schema = wrapper.get("schema");
+}
+
+std::string tool_name(const json::value& tool, const std::string& source) {
+  const json::ObjectReader outer(tool, source);
+  const std::string type = outer.string_or("type", "function");
+  if (type != "function") {
+    outer.refuse("tools",
+                 cat("found a tool of type \"", printable(type), "\", only \"function\" is known"),
+                 ErrorCode::kUnsupported);
+  }
+  const json::ObjectReader function(outer.get("function"), cat(source, ".function"));
+  const std::string name = function.get_string("name");
+  if (name.empty()) function.refuse("tools", "a function needs a name");
+  return name;
+}
+
+void read_tool_choice(const json::ObjectReader& reader, const json::value& choice,
+                      AnswerRules& rules) {
+  constexpr const char* kExpected =
+      "none, auto, required or {\"type\": \"function\", \"function\": {\"name\": ...}}";
+  if (choice == "none") {
+    rules.tool_choice = ToolChoice::kNone;
+  } else if (choice == "auto") {
+    rules.tool_choice = ToolChoice::kAuto;
+  } else if (choice == "required") {
+    rules.tool_choice = ToolChoice::kRequired;
+  } else if (choice.is_object()) {
+    const json::ObjectReader named(choice, cat(reader.source(), ": tool_choice"));
+    if (named.string_or("type", "function") != "function") {
+      reader.wrong("tool_choice", choice, kExpected);
+    }
+    const json::ObjectReader function(named.get("function"), cat(named.source(), ".function"));
+    rules.tool_choice = ToolChoice::kNamed;
+    rules.tool_name = function.get_string("name");
+  } else {
+    reader.wrong("tool_choice", choice, kExpected);
+  }
+}
+
+void read_tools(const json::ObjectReader& reader, AnswerRules& rules) {
+  if (const json::value* tools = reader.find("tools")) {
+    if (!tools->is_array()) reader.wrong("tools", *tools, "an array");
+    rules.tools = tools->get_array();
+  }
+  std::vector<std::string> names;
+  for (const json::value& tool : rules.tools) {
+    names.push_back(tool_name(tool, cat(reader.source(), ": tools[", names.size(), "]")));
+  }
+  rules.tool_choice = rules.tools.empty() ? ToolChoice::kNone : ToolChoice::kAuto;
+  if (const json::value* choice = reader.find("tool_choice")) {
+    read_tool_choice(reader, *choice, rules);
+  }
+  const bool forced =
+      rules.tool_choice == ToolChoice::kRequired || rules.tool_choice == ToolChoice::kNamed;
+  if (forced && rules.tools.empty()) reader.refuse("tool_choice", "needs tools");
+  if (rules.tool_choice == ToolChoice::kNamed &&
+      std::find(names.begin(), names.end(), rules.tool_name) == names.end()) {
+    reader.refuse("tool_choice", cat("no tool is named \"", printable(rules.tool_name), "\""));
+  }
+  if (forced && rules.format != AnswerRules::Format::kText) {
+    reader.refuse("response_format",
+                  "an answer cannot be both tool calls and JSON of another form");
+  }
+  rules.parallel_calls = reader.bool_or("parallel_tool_calls", true);
+}
+
+}  // namespace
+
+void apply_effort(const json::ObjectReader& reader, const std::string& effort, AnswerRules& rules) {
+  struct Level {
+    const char* name;
+    bool thinking;
+    size_t budget;  // 0: none
+  };
+  constexpr Level kLevels[] = {{"none", false, 0},     {"minimal", true, 256}, {"low", true, 1024},
+                               {"medium", true, 4096}, {"high", true, 0},      {"xhigh", true, 0},
+                               {"max", true, 0}};
+  for (const Level& level : kLevels) {
+    if (effort != level.name) continue;
+    if (!rules.thinking) rules.thinking = level.thinking;
+    if (level.budget && !rules.thinking_budget) rules.thinking_budget = level.budget;
+    return;
+  }
+  reader.wrong("reasoning_effort", json::value(effort),
+               "none, minimal, low, medium, high, xhigh or max");
+}
+
+AnswerRules read_chat_rules(const json::ObjectReader& reader) {
+  AnswerRules rules;
+  read_response_format(reader, rules);
+  read_tools(reader, rules);
+  if (const json::value* more = reader.find("chat_template_kwargs"); more && more->is_object()) {
+    const json::ObjectReader variables(*more, cat(reader.source(), ": chat_template_kwargs"));
+    if (variables.find("enable_thinking")) {
+      rules.thinking = variables.bool_or("enable_thinking", false);
+    }
+  }
+  if (reader.find("enable_thinking")) rules.thinking = reader.bool_or("enable_thinking", false);
+  if (reader.find("thinking_budget")) {
+    rules.thinking_budget = static_cast<size_t>(reader.get_int("thinking_budget", 0, kMaxBudget));
+  }
+  if (reader.find("reasoning_effort")) {
+    apply_effort(reader, reader.get_string("reasoning_effort"), rules);
+  }
+  return rules;
+}
+
+void apply_rules(const AnswerRules& rules, json::object& variables) {
+  if (rules.calls_possible()) {
+    variables["tools"] = rules.tools;
+  } else {
+    variables.erase("tools");
+  }
+  if (rules.thinking) variables["enable_thinking"] = *rules.thinking;
+}
+
+std::unique_ptr<TokenConstraint> make_constraint(const ServedModel&, const AnswerRules& rules,
+                                                 bool) {
+  const auto refuse = [](const char* field) {
+    throw ApiError(400, "unsupported_value", cat(field, ": not computed here"), {.param = field});
+  };
+  if (rules.format != AnswerRules::Format::kText) refuse("response_format");
+  if (rules.calls_possible()) refuse("tools");
+  if (rules.thinking_budget) refuse("thinking_budget");
+  return nullptr;
+}
+
+}  // namespace axk1
