@@ -27,9 +27,11 @@ class GrammarVocabulary {
   size_t vocab_size() const;
   const std::vector<TokenId>& end_ids() const;
 
+  struct Impl;  // vocabulary_tables.h
+  const Impl& tables() const { return *impl_; }
+
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<const Impl> impl_;
 };
 
 }  // namespace axk1

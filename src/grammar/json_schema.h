@@ -25,9 +25,15 @@ class UnsupportedSchema : public Error {
   std::string keyword_;
 };
 
+// A schema that no value satisfies.
+class EmptySchema : public Error {
+ public:
+  explicit EmptySchema(const std::string& message) : Error(ErrorCode::kInvalidInput, message) {}
+};
+
 // Any schema: an object or a boolean. Throws UnsupportedSchema for a keyword, or a use of one, that
-// is not computed exactly, and Error(kInvalidInput) for what is no schema, accepts nothing at all,
-// or is too large.
+// is not computed exactly, EmptySchema, and Error(kInvalidInput) for what is no schema or is too
+// large.
 std::shared_ptr<const Grammar> compile_json_schema(const json::value& schema);
 
 // Any JSON object: response_format json_object.
