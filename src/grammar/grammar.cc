@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "grammar/json_schema.h"
-#include "grammar/mask_cache.h"
 
 namespace axk1 {
 
@@ -16,11 +15,19 @@ uint32_t ObjectTable::child(uint32_t trie_node, uint32_t code_point) const {
   return at != children.end() && at->first == code_point ? at->second : UINT32_MAX;
 }
 
-uint32_t ObjectTable::next_key_state(uint32_t state, uint32_t code_point) const {
-  for (const TextDfa::Range& range : key_states[state].ranges) {
-    if (code_point <= range.hi) return range.to;
+NodeId ObjectTable::other_value(std::string_view key) const {
+  uint32_t state = 0;
+  while (!key.empty()) {
+    const Utf8Char c = decode_utf8(key);
+    key.remove_prefix(c.length);
+    // Ranges cover all characters.
+    for (const TextDfa::Range& range : pattern_states[state].ranges) {
+      if (c.code_point > range.hi) continue;
+      state = range.to;
+      break;
+    }
   }
-  return 0;
+  return pattern_values[state];
 }
 
 // Numbers the nodes as they are reached, then finds which values are possible at all.
@@ -83,9 +90,13 @@ class Grammar::Builder {
   }
 
   static StringTable string_table(const StringRule& rule) {
-    StringTable table{rule.texts, rule.min, rule.max, nullptr, {}};
+    StringTable table;
+    table.texts = rule.texts;
+    table.min = rule.min;
+    table.max = rule.max;
     if (rule.texts && rule.max != kNoMax) {
       table.lengths = std::make_shared<LengthTable>(*rule.texts, rule.max);
+      table.room = longest_of_shortest(*rule.texts);
     } else if (rule.texts && rule.min > 0) {
       table.longest = longest_lengths(*rule.texts);
     }
@@ -109,8 +120,8 @@ class Grammar::Builder {
     table.max = rule.max;
     table.in_order = rule.in_order;
     add_trie(table);
-    add_key_states(table, rule);
-    entries_ += table.trie.size() + table.key_states.size();
+    add_patterns(table, rule);
+    entries_ += table.trie.size() + table.pattern_states.size();
     if (entries_ > kMaxTableEntries) {
       fail(ErrorCode::kInvalidInput, "schema: its property names are too many");
     }
@@ -147,17 +158,17 @@ class Grammar::Builder {
     }
   }
 
-  void add_key_states(ObjectTable& table, const ObjectRule& rule) {
+  void add_patterns(ObjectTable& table, const ObjectRule& rule) {
     std::vector<const TextDfa*> patterns;
     for (const ObjectPart& part : rule.parts) {
       for (const auto& [pattern, value] : part.patterns) patterns.push_back(pattern.get());
     }
     if (rule.in_order || patterns.empty()) {
-      table.key_states.push_back({{{0, kMaxCodePoint, 0}}, true});
+      table.pattern_states.push_back({{{0, kMaxCodePoint, 0}}, true});
       std::vector<NodeId> rests;
       for (const ObjectPart& part : rule.parts) rests.push_back(part.rest);
       const NodeId value = rule.in_order ? kNothingNode : nodes_.intersection(rests);
-      table.key_values.push_back(new_id(value));
+      table.pattern_values.push_back(new_id(value));
       return;
     }
     SideBySide all = side_by_side(patterns);
@@ -178,9 +189,9 @@ class Grammar::Builder {
         }
         at->second = new_id(nodes_.intersection(nodes));
       }
-      table.key_values.push_back(at->second);
+      table.pattern_values.push_back(at->second);
     }
-    table.key_states = std::move(all.states);
+    table.pattern_states = std::move(all.states);
   }
 
   uint32_t depth_of(NodeId id) const { return grammar_.nodes_[id].depth; }
@@ -221,90 +232,34 @@ class Grammar::Builder {
     return deeper(depth);
   }
 
-  // Of up to `most` keys that are no names. With an infinite automaton the least deep value counts
-  // for all: looser than the truth only where few keys have it and the rest are deeper.
+  // Of up to `most` keys that are no names. Where there are many, the least deep value counts for
+  // all: looser than the truth only where few keys have it and the rest are deeper.
   std::vector<uint32_t> depths_of_other_keys(const ObjectTable& object, size_t most) const {
     std::vector<uint32_t> out;
-    uint32_t best = kNoDepth;
-    for (NodeId value : object.key_values) best = std::min(best, depth_of(value));
-    if (best == kNoDepth) return out;
-    const ObjectTable checked = with_live_keys(object);
-    if (checked.key_infinite[0]) {
+    const std::shared_ptr<const TextDfa> others = possible_others(object);
+    if (!others) return out;
+    if (others->num_texts(0) >= TextDfa::kMany) {
+      uint32_t best = kNoDepth;
+      for (NodeId value : object.pattern_values) best = std::min(best, depth_of(value));
       out.assign(most, best);
       return out;
     }
-    for (uint32_t value : finite_key_values(checked, most)) out.push_back(depth_of(value));
-    return out;
-  }
-
-  static std::vector<NodeId> finite_key_values(const ObjectTable& object, size_t most) {
-    std::vector<NodeId> out;
-    std::vector<std::pair<uint32_t, uint32_t>> level{{0, 0}};  // key state, trie node
-    while (!level.empty() && out.size() < most) {
-      std::vector<std::pair<uint32_t, uint32_t>> deeper;
-      for (const auto& [state, node] : level) {
-        const bool is_name = node != UINT32_MAX && object.trie[node].name >= 0;
-        if (object.key_states[state].accepts && !is_name) out.push_back(object.key_values[state]);
-        for (const TextDfa::Range& range : object.key_states[state].ranges) {
-          if (!object.key_live[range.to]) continue;
-          for (uint32_t c = range.lo; c <= range.hi && deeper.size() <= most; ++c) {
-            deeper.emplace_back(range.to, node == UINT32_MAX ? node : object.child(node, c));
-          }
-        }
-      }
-      level = std::move(deeper);
+    for (const std::string& key : others->texts_from(0, most + object.names.size())) {
+      const bool is_name =
+          std::find(object.names.begin(), object.names.end(), key) != object.names.end();
+      if (!is_name && out.size() < most) out.push_back(depth_of(object.other_value(key)));
     }
     return out;
   }
 
-  // With `accepts` of key states set to whether a value is possible, and live and infinite found.
-  ObjectTable with_live_keys(ObjectTable object) const {
-    const size_t n = object.key_states.size();
-    for (size_t s = 0; s < n; ++s) {
-      object.key_states[s].accepts = depth_of(object.key_values[s]) != kNoDepth;
+  // As far as depths are known.
+  std::shared_ptr<const TextDfa> possible_others(const ObjectTable& object) const {
+    std::vector<TextDfa::State> states = object.pattern_states;
+    for (size_t s = 0; s < states.size(); ++s) {
+      states[s].accepts = depth_of(object.pattern_values[s]) != kNoDepth;
     }
-    object.key_live.assign(n, false);
-    object.key_infinite.assign(n, false);
-    std::vector<std::vector<uint32_t>> sources(n);
-    std::vector<uint32_t> work;
-    for (uint32_t s = 0; s < n; ++s) {
-      for (const TextDfa::Range& range : object.key_states[s].ranges) {
-        sources[range.to].push_back(s);
-      }
-      if (object.key_states[s].accepts) {
-        object.key_live[s] = true;
-        work.push_back(s);
-      }
-    }
-    for (; !work.empty();) {
-      const uint32_t s = work.back();
-      work.pop_back();
-      for (uint32_t from : sources[s]) {
-        if (object.key_live[from]) continue;
-        object.key_live[from] = true;
-        work.push_back(from);
-      }
-    }
-    // Live states that are left when those leading to no other live state are taken away, again and
-    // again, have a loop before them.
-    std::vector<size_t> targets(n);
-    for (uint32_t s = 0; s < n; ++s) {
-      if (!object.key_live[s]) continue;
-      object.key_infinite[s] = true;
-      for (const TextDfa::Range& range : object.key_states[s].ranges) {
-        targets[s] += object.key_live[range.to];
-      }
-      if (targets[s] == 0) work.push_back(s);
-    }
-    while (!work.empty()) {
-      const uint32_t s = work.back();
-      work.pop_back();
-      object.key_infinite[s] = false;
-      for (uint32_t from : sources[s]) {
-        if (object.key_live[from] && --targets[from] == 0) work.push_back(from);
-      }
-    }
-    return object;
+    auto others = std::make_shared<const TextDfa>(std::move(states));
+    return others->empty() ? nullptr : others;
   }
 
   // The least depths: falling from "none" until nothing changes.
@@ -342,7 +297,7 @@ class Grammar::Builder {
 
   void finish(ObjectTable& object) const {
     object.depth = depth_of(object);
-    object = with_live_keys(std::move(object));
+    object.others = possible_others(object);
   }
 
   Grammar& grammar_;
@@ -352,10 +307,8 @@ class Grammar::Builder {
   size_t entries_ = 0;
 };
 
-Grammar::Grammar(NodeStore& nodes, NodeId root) : masks_(std::make_unique<MaskCache>()) {
+Grammar::Grammar(NodeStore& nodes, NodeId root) {
   Builder(*this, nodes).run(root);
 }
-
-Grammar::~Grammar() = default;
 
 }  // namespace axk1

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "grammar/schema_node.h"
@@ -21,6 +21,8 @@ struct StringTable {
   uint32_t min = 0, max = kNoMax;
   std::shared_ptr<const LengthTable> lengths;  // with texts and max
   std::vector<uint32_t> longest;               // by state, with texts and min but no max
+  uint32_t room =
+      0;  // with lengths: where so many code points are left, min apart, all is possible
 
   // Whether a string of `length` code points so far, in `state`, can still become one of the rule.
   bool possible(uint32_t state, uint32_t length) const {
@@ -47,8 +49,7 @@ struct ArrayTable {
   }
 };
 
-// Keys of an object. Names are those of properties and required, ascending; all other keys are told
-// apart by an automaton, whose states say which values they may have.
+// Keys of an object. Names are those of properties and required, ascending.
 struct ObjectTable {
   struct TrieNode {
     std::vector<std::pair<uint32_t, uint32_t>> children;  // code point, node; ascending
@@ -60,9 +61,12 @@ struct ObjectTable {
   std::vector<bool> required;       // by name
   std::vector<TrieNode> trie;       // 0: the root
 
-  std::vector<TextDfa::State> key_states;    // 0: the start; some code point leads on from each
-  std::vector<NodeId> key_values;            // of keys, that are no names, ending in the state
-  std::vector<bool> key_live, key_infinite;  // some, infinitely many keys with a possible value
+  // Keys that are no names and may have a value; null when there are none. (Names may be among
+  // them.)
+  std::shared_ptr<const TextDfa> others;
+  // Which value: by the state in which these automata of patterns end.
+  std::vector<TextDfa::State> pattern_states;
+  std::vector<NodeId> pattern_values;
 
   uint32_t num_required = 0;
   uint32_t min = 0, max = kNoMax;
@@ -70,7 +74,7 @@ struct ObjectTable {
   uint32_t depth = 1;
 
   uint32_t child(uint32_t trie_node, uint32_t code_point) const;  // UINT32_MAX when there is none
-  uint32_t next_key_state(uint32_t state, uint32_t code_point) const;
+  NodeId other_value(std::string_view key) const;
 };
 
 struct NodeTable {
@@ -79,16 +83,12 @@ struct NodeTable {
   uint32_t depth = 0;  // levels that the least deep value needs; UINT32_MAX when there is no value
 };
 
-// A set of tokens that is worked out once per state and then kept.
-class MaskCache;
-
 class Grammar {
  public:
   static constexpr uint32_t kNoDepth = UINT32_MAX;
 
   // Takes what `root` reaches. Throws EmptySchema (json_schema.h) when it accepts nothing.
   Grammar(NodeStore& nodes, NodeId root);
-  ~Grammar();
 
   NodeId root() const { return 0; }
   const NodeTable& node(NodeId id) const { return nodes_[id]; }
@@ -96,7 +96,6 @@ class Grammar {
   const NumberRule& number(uint32_t i) const { return numbers_[i]; }
   const ArrayTable& array(uint32_t i) const { return arrays_[i]; }
   const ObjectTable& object(uint32_t i) const { return objects_[i]; }
-  MaskCache& masks() const { return *masks_; }
   size_t num_nodes() const { return nodes_.size(); }
 
  private:
@@ -107,7 +106,6 @@ class Grammar {
   std::vector<NumberRule> numbers_;
   std::vector<ArrayTable> arrays_;
   std::vector<ObjectTable> objects_;
-  std::unique_ptr<MaskCache> masks_;
 };
 
 }  // namespace axk1

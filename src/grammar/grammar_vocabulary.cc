@@ -105,6 +105,7 @@ GrammarVocabulary::Impl::Impl(std::vector<Token> tokens_in, std::vector<TokenId>
   closing = TokenTrie::of_bytes(closers);
   after_closing = TokenTrie::of_bytes(behind);
   interior.trie = TokenTrie::build(std::move(inside));
+  interior.find_chars();
   MaskWords words(interior_all.size());
   for (const std::vector<TokenId>& ids : by_length) {
     for (TokenId id : ids) set_token(words, id);

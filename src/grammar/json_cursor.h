@@ -72,12 +72,12 @@ class JsonCursor {
     return (mode_ == Mode::kString || mode_ == Mode::kKey) && lexer_.plain();
   }
 
-  // A string rule that what was read still satisfies.
+  // A rule that what was read of the string, key or number still satisfies.
   struct Scalar {
-    NodeId node = 0;
+    NodeId node = 0;  // that wants the value; of keys: the place in the container's rules
     uint32_t rule = 0;
     uint32_t state = 0;   // of the automaton; kFree when every text is accepted from here on
-    uint32_t state2 = 0;  // of keys: key state; state is the node of names
+    uint32_t state2 = 0;  // of keys: of `others`; state is the node of names
     bool operator==(const Scalar&) const = default;
   };
   static constexpr uint32_t kFree = UINT32_MAX - 1;
@@ -87,6 +87,13 @@ class JsonCursor {
   uint32_t length() const { return length_; }
   // In a key: whether every key that begins so, and was not there yet, may still be written.
   bool any_key() const;
+  // In a key: whether it may become one of the names of a rule.
+  bool name_begun() const;
+  // In a key: whether one may still be written that begins with these characters, by the rule of
+  // `scalar`, whose states are those behind them.
+  bool key_possible(const Scalar& scalar, std::string_view beginning) const;
+  std::string_view key_text(const TextBuffer& text) const;
+  bool room_for_optional(uint32_t frame) const;
   // In a value string: whether all texts without a closing quote leave the cursor as it is.
   bool string_is_free() const;
   // Whether both are the same plain place in the same free string.
@@ -143,12 +150,11 @@ class JsonCursor {
   static bool string_possible(const StringTable& rule, uint32_t state, uint32_t length);
   bool string_leads_on(const Scalar& scalar, uint32_t lo, uint32_t hi) const;
   bool key_leads_on(const Scalar& scalar, uint32_t lo, uint32_t hi, const TextBuffer& text) const;
-  bool key_possible(const Scalar& scalar, std::string_view beginning) const;
   bool name_possible(uint32_t frame, uint32_t name) const;
-  bool room_for_optional(uint32_t frame) const;
+  static uint32_t next_other(const ObjectTable& table, uint32_t state, uint32_t code_point);
   bool other_key_possible(uint32_t frame, uint32_t state, std::string_view beginning) const;
   bool any_key_possible(uint32_t frame) const;
-  std::string_view key_text(const TextBuffer& text) const;
+  Scalar key_start(uint32_t frame) const;
   bool was_there(std::string_view key) const;
   bool push_frame(uint8_t byte);
   void begin_json();

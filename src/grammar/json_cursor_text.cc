@@ -55,7 +55,7 @@ bool JsonCursor::advance(uint32_t code_point, TextBuffer& text) {
     if (mode_ == Mode::kKey) {
       const ObjectTable& table = grammar_->object(scalar.rule);
       if (scalar.state != kNone) scalar.state = table.child(scalar.state, code_point);
-      scalar.state2 = table.next_key_state(scalar.state2, code_point);
+      scalar.state2 = next_other(table, scalar.state2, code_point);
       if (!key_possible(scalar, key_text(text))) continue;
     } else {
       const StringTable& table = grammar_->string(scalar.rule);
@@ -138,7 +138,7 @@ bool JsonCursor::begin_key() {
   mode_ = Mode::kKey;
   scalars_.clear();
   for (uint32_t i = 0; i < top_->rules.size(); ++i) {
-    const Scalar scalar{i, top_->rules[i].rule, 0, 0};
+    const Scalar scalar = key_start(i);
     if (key_possible(scalar, "")) scalars_.push_back(scalar);
   }
   return !scalars_.empty();
@@ -158,37 +158,35 @@ bool JsonCursor::name_possible(uint32_t frame, uint32_t name) const {
          (table.required[name] || room_for_optional(frame));
 }
 
-// Whether a key that is no name, begins with these characters and has led to the key state, can
-// still be written.
+uint32_t JsonCursor::next_other(const ObjectTable& table, uint32_t state, uint32_t code_point) {
+  if (state == kNone || state == kFree) return state;
+  const uint32_t next = table.others->next(state, code_point);
+  if (next == TextDfa::kDead) return kNone;
+  return table.others->accepts_all(next) ? kFree : next;
+}
+
+// Whether a key that is no name, begins with these characters and has led to the state of `others`,
+// can still be written.
 bool JsonCursor::other_key_possible(uint32_t frame, uint32_t state,
                                     std::string_view beginning) const {
+  if (state == kNone || !room_for_optional(frame)) return false;
+  if (state == kFree) return true;
   const ObjectTable& table = grammar_->object(top_->rules[frame].rule);
-  if (!table.key_live[state] || !room_for_optional(frame)) return false;
-  if (table.key_infinite[state]) return true;
-  // Few: look at each, breadth first; if there are more than could have been there, one is left.
-  const size_t enough = top_->count + table.names.size() + 1;
-  std::vector<std::pair<uint32_t, std::string>> level{{state, std::string(beginning)}};
-  size_t found = 0;
-  while (!level.empty()) {
-    std::vector<std::pair<uint32_t, std::string>> deeper;
-    for (const auto& [s, key] : level) {
-      if (table.key_states[s].accepts) {
-        if (++found > enough) return true;
-        const bool is_name =
-            std::find(table.names.begin(), table.names.end(), key) != table.names.end();
-        if (!is_name && !was_there(key)) return true;
-      }
-      for (const TextDfa::Range& range : table.key_states[s].ranges) {
-        if (!table.key_live[range.to]) continue;
-        for (uint32_t c = range.lo; c <= range.hi && deeper.size() <= enough; ++c) {
-          if (c >= kFirstSurrogate && c < kBehindSurrogates) continue;
-          std::string longer = key;
-          append_utf8(longer, c);
-          deeper.emplace_back(range.to, std::move(longer));
-        }
-      }
-    }
-    level = std::move(deeper);
+  const TextDfa& others = *table.others;
+  // More than there are keys that cannot come (again), and that begin so: one is left.
+  size_t taken = 0;
+  for (const Key* key = top_->keys; key; key = key->before) {
+    taken += std::string_view(key->text).starts_with(beginning);
+  }
+  for (const std::string& name : table.names) {
+    taken += std::string_view(name).starts_with(beginning);
+  }
+  if (others.num_texts(state) > taken) return true;
+  for (const std::string& rest : others.texts_from(state, taken + 1)) {
+    const std::string key = std::string(beginning) + rest;
+    const bool is_name =
+        std::find(table.names.begin(), table.names.end(), key) != table.names.end();
+    if (!is_name && !was_there(key)) return true;
   }
   return false;
 }
@@ -209,8 +207,14 @@ bool JsonCursor::key_possible(const Scalar& scalar, std::string_view beginning) 
   return false;
 }
 
+JsonCursor::Scalar JsonCursor::key_start(uint32_t frame) const {
+  const uint32_t rule = top_->rules[frame].rule;
+  const TextDfa* others = grammar_->object(rule).others.get();
+  return {frame, rule, 0, !others ? kNone : others->accepts_all(0) ? kFree : 0};
+}
+
 bool JsonCursor::any_key_possible(uint32_t frame) const {
-  return key_possible({frame, top_->rules[frame].rule, 0, 0}, "");
+  return key_possible(key_start(frame), "");
 }
 
 bool JsonCursor::key_leads_on(const Scalar& scalar, uint32_t lo, uint32_t hi,
@@ -218,14 +222,16 @@ bool JsonCursor::key_leads_on(const Scalar& scalar, uint32_t lo, uint32_t hi,
   const uint32_t frame = scalar.node;
   const ObjectTable& table = grammar_->object(scalar.rule);
   const std::string_view beginning = key_text(text);
-  for (const TextDfa::Range& range : table.key_states[scalar.state2].ranges) {
-    if (range.hi < lo || range.lo > hi || !table.key_live[range.to]) continue;
-    if (table.key_infinite[range.to] && room_for_optional(frame)) return true;
-    for (uint32_t c = std::max(lo, range.lo); c <= std::min(hi, range.hi); ++c) {
-      if (c >= kFirstSurrogate && c < kBehindSurrogates) continue;
-      std::string longer(beginning);
-      append_utf8(longer, c);
-      if (other_key_possible(frame, range.to, longer)) return true;
+  if (room_for_optional(frame) && scalar.state2 != kNone) {
+    if (scalar.state2 == kFree) return true;
+    for (const TextDfa::Range& range : table.others->states()[scalar.state2].ranges) {
+      if (range.hi < lo || range.lo > hi) continue;
+      if (table.others->num_texts(range.to) >= TextDfa::kMany) return true;
+      for (uint32_t c = std::max(lo, range.lo); c <= std::min(hi, range.hi); ++c) {
+        std::string longer(beginning);
+        append_utf8(longer, c);
+        if (other_key_possible(frame, range.to, longer)) return true;
+      }
     }
   }
   if (scalar.state == kNone) return false;
@@ -233,7 +239,7 @@ bool JsonCursor::key_leads_on(const Scalar& scalar, uint32_t lo, uint32_t hi,
     if (c < lo || c > hi) continue;
     std::string longer(beginning);
     append_utf8(longer, c);
-    if (key_possible({frame, scalar.rule, to, table.next_key_state(scalar.state2, c)}, longer)) {
+    if (key_possible({frame, scalar.rule, to, next_other(table, scalar.state2, c)}, longer)) {
       return true;
     }
   }
@@ -274,8 +280,10 @@ bool JsonCursor::end_key(const TextBuffer& text) {
       if (!name_possible(frame, static_cast<uint32_t>(name))) continue;
       value = table.name_values[static_cast<size_t>(name)];
     } else {
-      if (!table.key_states[scalar.state2].accepts || !room_for_optional(frame)) continue;
-      value = table.key_values[scalar.state2];
+      const bool accepts = scalar.state2 == kFree ||
+                           (scalar.state2 != kNone && table.others->accepts(scalar.state2));
+      if (!accepts || !room_for_optional(frame)) continue;
+      value = table.other_value(key);
       if (!fits(value, top_->depth)) continue;
     }
     if (!level) level = copy_of(*top_.get());
@@ -302,15 +310,17 @@ bool JsonCursor::end_key(const TextBuffer& text) {
   return true;
 }
 
-// A key is free when one of the rules takes every other key.
 bool JsonCursor::any_key() const {
   return mode_ == Mode::kKey &&
          std::any_of(scalars_.begin(), scalars_.end(), [&](const Scalar& scalar) {
-           const ObjectTable& table = grammar_->object(scalar.rule);
-           const auto& ranges = table.key_states[scalar.state2].ranges;
-           return ranges.size() == 1 && ranges[0].to == scalar.state2 &&
-                  table.key_states[scalar.state2].accepts && room_for_optional(scalar.node);
+           return scalar.state2 == kFree && room_for_optional(scalar.node);
          });
+}
+
+bool JsonCursor::name_begun() const {
+  return mode_ == Mode::kKey &&
+         std::any_of(scalars_.begin(), scalars_.end(),
+                     [](const Scalar& scalar) { return scalar.state != kNone; });
 }
 
 }  // namespace axk1

@@ -137,7 +137,7 @@ std::vector<State> minimised(const std::vector<State>& states) {
 TextDfa::TextDfa(std::vector<State> states) {
   check_states(states.size());
   states_ = minimised(trimmed(std::move(states)));
-  find_infinite();
+  count_texts();
 }
 
 TextDfa TextDfa::of_texts(const std::vector<std::string>& texts) {
@@ -195,9 +195,10 @@ bool TextDfa::accepts_text(std::string_view text) const {
 
 // A state has infinitely many texts when a loop can be reached from it, since every state leads to
 // acceptance: when repeated removal of states that lead only to removed ones does not remove it.
-void TextDfa::find_infinite() {
+void TextDfa::count_texts() {
   const size_t n = states_.size();
   infinite_.assign(n, true);
+  num_texts_.assign(n, kMany);
   std::vector<std::vector<uint32_t>> sources(n);
   std::vector<size_t> targets(n);
   for (uint32_t s = 0; s < n; ++s) {
@@ -212,8 +213,29 @@ void TextDfa::find_infinite() {
     const uint32_t s = work.back();
     work.pop_back();
     infinite_[s] = false;
+    uint64_t texts = states_[s].accepts;
+    for (const Range& range : states_[s].ranges) {
+      texts += uint64_t{range.hi - range.lo + 1} * num_texts_[range.to];
+      texts = std::min<uint64_t>(texts, kMany);
+    }
+    num_texts_[s] = static_cast<uint32_t>(texts);
     for (uint32_t from : sources[s]) {
       if (--targets[from] == 0) work.push_back(from);
+    }
+  }
+  always_many_.assign(n, true);
+  for (uint32_t s = 0; s < n; ++s) {
+    if (num_texts_[s] >= kMany) continue;
+    always_many_[s] = false;
+    work.push_back(s);
+  }
+  while (!work.empty()) {
+    const uint32_t s = work.back();
+    work.pop_back();
+    for (uint32_t from : sources[s]) {
+      if (!always_many_[from]) continue;
+      always_many_[from] = false;
+      work.push_back(from);
     }
   }
 }
@@ -329,6 +351,30 @@ bool LengthTable::possible(uint32_t state, uint32_t min, uint32_t max) const {
   if (min > max) return false;
   const uint32_t* row = count_.data() + size_t{state} * stride_;
   return row[max + 1] > row[min];
+}
+
+uint32_t longest_of_shortest(const TextDfa& dfa) {
+  std::vector<std::vector<uint32_t>> sources(dfa.num_states());
+  std::vector<bool> done(dfa.num_states());
+  std::vector<uint32_t> level;
+  for (uint32_t s = 0; s < dfa.num_states(); ++s) {
+    for (const TextDfa::Range& range : dfa.states()[s].ranges) sources[range.to].push_back(s);
+    done[s] = dfa.accepts(s);
+    if (done[s]) level.push_back(s);
+  }
+  uint32_t length = 0;
+  for (;; ++length) {
+    std::vector<uint32_t> longer;
+    for (uint32_t s : level) {
+      for (uint32_t from : sources[s]) {
+        if (done[from]) continue;
+        done[from] = true;
+        longer.push_back(from);
+      }
+    }
+    if (longer.empty()) return length;
+    level = std::move(longer);
+  }
 }
 
 std::vector<uint32_t> longest_lengths(const TextDfa& dfa) {

@@ -27,6 +27,7 @@ class TextDfa {
   struct State {
     std::vector<Range> ranges;  // ascending, disjoint
     bool accepts = false;
+    bool operator==(const State&) const = default;
   };
 
   // Trims and minimises. State 0 is the start. Throws Error(kInvalidInput) above kMaxStates.
@@ -52,17 +53,22 @@ class TextDfa {
   bool accepts_all(uint32_t state) const { return states_[state].accepts && is_full_loop(state); }
   bool accepts_text(std::string_view valid_utf8) const;
 
-  // Whether infinitely many texts are accepted from the state.
+  // How many texts are accepted from the state, at most kMany.
+  static constexpr uint32_t kMany = 1'000'000;
+  uint32_t num_texts(uint32_t state) const { return num_texts_[state]; }
   bool is_infinite(uint32_t state) const { return infinite_[state]; }
+  // Whether every text on the way leaves kMany to go on with.
+  bool always_many(uint32_t state) const { return always_many_[state]; }
   // Up to `most` texts (UTF-8) that are accepted from the state; for those with few.
   std::vector<std::string> texts_from(uint32_t state, size_t most) const;
 
  private:
   bool is_full_loop(uint32_t state) const;
-  void find_infinite();
+  void count_texts();
 
   std::vector<State> states_;
-  std::vector<bool> infinite_;
+  std::vector<uint32_t> num_texts_;
+  std::vector<bool> infinite_, always_many_;
 };
 
 TextDfa intersect(const TextDfa& a, const TextDfa& b);
@@ -93,5 +99,8 @@ class LengthTable {
 
 // The longest text accepted from each state, for automata without loops; UINT32_MAX with one.
 std::vector<uint32_t> longest_lengths(const TextDfa& dfa);
+
+// Of the shortest texts accepted from each state, the longest.
+uint32_t longest_of_shortest(const TextDfa& dfa);
 
 }  // namespace axk1

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/utf8.h"
+
 namespace axk1 {
 namespace {
 
@@ -13,104 +15,164 @@ void add_words(std::span<uint32_t> to, const MaskWords& from) {
 
 void TokenMask::add(const JsonCursor& cursor, const TextBuffer& text, const Grammar& grammar,
                     std::span<uint32_t> words) {
-  if (!cursor.in_plain_string() || !add_interior(cursor, grammar, words)) {
-    walk(vocabulary_->all, cursor, text, words);
+  if (!cursor.in_plain_string()) {
+    walk(vocabulary_->all, cursor, text, Until::kEnd, words);
     return;
   }
+  if (cursor.mode() == JsonCursor::Mode::kKey) {
+    add_in_key(cursor, text, grammar, words);
+  } else {
+    add_in_string(cursor, grammar, words);
+  }
   if (!cursor.string_is_free()) {
-    walk(vocabulary_->closing, cursor, text, words);
+    walk(vocabulary_->closing, cursor, text, Until::kEnd, words);
     return;
   }
   JsonCursor behind = cursor;
-  text_ = text;
-  if (!behind.push('"', text_)) return;
+  TextBuffer closed = text;
+  if (!behind.push('"', closed)) return;
   for (TokenId id : vocabulary_->closing_last) set_token(words, id);
-  const TextBuffer closed = text_;
-  walk(vocabulary_->after_closing, behind, closed, words);
+  walk(vocabulary_->after_closing, behind, closed, Until::kEnd, words);
 }
 
-// False when the sets kept do not cover the place.
-bool TokenMask::add_interior(const JsonCursor& cursor, const Grammar& grammar,
-                             std::span<uint32_t> words) {
-  if (cursor.mode() == JsonCursor::Mode::kKey) {
-    if (!cursor.any_key()) return false;
-    add_words(words, vocabulary_->interior_all);
-    return true;
+DfaMasks& TokenMask::masks_of(const std::shared_ptr<const TextDfa>& dfa) {
+  std::shared_ptr<DfaMasks>& masks = masks_[dfa.get()];
+  if (!masks) masks = vocabulary_->dfa_masks.of(dfa);
+  return *masks;
+}
+
+// Tokens inside a string that takes every text of at most so many characters.
+void TokenMask::add_up_to(size_t length, std::span<uint32_t> words) const {
+  if (length < vocabulary_->interior_up_to.size()) {
+    add_words(words, vocabulary_->interior_up_to[length]);
+    return;
   }
+  // The sets do not tell longer tokens apart: these have no more characters than bytes.
+  add_words(words, vocabulary_->interior_up_to.back());
+  for (TokenId id : vocabulary_->interior_long) {
+    if (vocabulary_->tokens[static_cast<size_t>(id)].bytes.size() <= length) set_token(words, id);
+  }
+}
+
+void TokenMask::add_in_string(const JsonCursor& cursor, const Grammar& grammar,
+                              std::span<uint32_t> words) {
   for (const JsonCursor::Scalar& scalar : cursor.scalars()) {
     const StringTable& rule = grammar.string(scalar.rule);
     const uint32_t length = cursor.length();
     if (scalar.state == JsonCursor::kFree) {
-      const size_t left = rule.max == kNoMax ? kNoMax : rule.max - length;
-      add_words(words, left < vocabulary_->interior_up_to.size() ? vocabulary_->interior_up_to[left]
-                                                                 : vocabulary_->interior_all);
-      if (left != kNoMax && left >= vocabulary_->interior_up_to.size()) {
-        // Longer tokens than the sets tell apart: they are allowed only where they surely fit.
-        for (TokenId id : vocabulary_->interior_long) {
-          if (vocabulary_->tokens[static_cast<size_t>(id)].bytes.size() > left) {
-            words[static_cast<size_t>(id) / 32] &= ~(uint32_t{1} << (id % 32));
-          }
-        }
-      }
+      add_up_to(rule.max == kNoMax ? kNoMax : rule.max - length, words);
       continue;
     }
-    const bool counts = rule.max != kNoMax || rule.min > length;
-    const MaskCache::Key key{vocabulary_, scalar.rule, scalar.state, counts ? length : kNoMax};
-    MaskCache::Words set = grammar.masks().find(key);
+    // Far from both ends of the range of lengths they do not matter.
+    const uint32_t least = rule.min > length ? rule.min - length : 0;
+    uint32_t most = rule.max == kNoMax ? kNoMax : rule.max - length;
+    if (least == 0 && rule.lengths && most > rule.room + vocabulary_->interior.trie.max_depth) {
+      most = kNoMax;
+    }
+    DfaMasks& masks = masks_of(rule.texts);
+    const DfaMasks::Key key{scalar.state, least, most};
+    DfaMasks::Words set = masks.find(key);
     if (!set) {
-      set = interior_of(rule, scalar.state, length);
-      grammar.masks().put(key, set);
+      std::function<bool(uint32_t, uint32_t)> possible;
+      if (least > 0 || most != kNoMax) {
+        possible = [&](uint32_t state, uint32_t more) {
+          return rule.possible(state, length + more);
+        };
+      }
+      set = std::make_shared<const MaskWords>(
+          interior_set(*vocabulary_, *rule.texts, scalar.state, possible));
+      masks.put(key, set);
     }
     add_words(words, *set);
   }
-  return true;
 }
 
-// The tokens inside a string that lead from a state of its automaton to one from which it can still
-// be completed.
-MaskCache::Words TokenMask::interior_of(const StringTable& rule, uint32_t state,
-                                        uint32_t length) const {
-  auto set = std::make_shared<MaskWords>(vocabulary_->interior_all.size());
+void TokenMask::add_in_key(const JsonCursor& cursor, const TextBuffer& text, const Grammar& grammar,
+                           std::span<uint32_t> words) {
+  if (cursor.any_key()) {
+    add_up_to(kNoMax, words);
+    return;
+  }
+  for (const JsonCursor::Scalar& scalar : cursor.scalars()) {
+    const std::shared_ptr<const TextDfa>& others = grammar.object(scalar.rule).others;
+    if (scalar.state2 == JsonCursor::kNone || !cursor.room_for_optional(scalar.node)) continue;
+    if (!others->always_many(scalar.state2)) {
+      add_scarce_keys(cursor, scalar, cursor.key_text(text), *others, words);
+      continue;
+    }
+    DfaMasks& masks = masks_of(others);
+    const DfaMasks::Key key{scalar.state2, 0, kNoMax};
+    DfaMasks::Words set = masks.find(key);
+    if (!set) {
+      set =
+          std::make_shared<const MaskWords>(interior_set(*vocabulary_, *others, scalar.state2, {}));
+      masks.put(key, set);
+    }
+    add_words(words, *set);
+  }
+  if (cursor.name_begun()) walk(vocabulary_->all, cursor, text, Until::kNoNames, words);
+}
+
+// Where the keys that are no names may run out, by those that are there.
+void TokenMask::add_scarce_keys(const JsonCursor& cursor, const JsonCursor::Scalar& scalar,
+                                std::string_view text, const TextDfa& others,
+                                std::span<uint32_t> words) const {
   const CharTrie& chars = vocabulary_->interior;
-  const auto leads_on = [&](uint32_t from, uint32_t so_far, const StringLexer::Ranges& ranges) {
+  struct Place {
+    uint32_t state;
+    std::string key;
+  };
+  const auto possible = [&](const Place& place) {
+    return others.num_texts(place.state) >= TextDfa::kMany ||
+           cursor.key_possible({scalar.node, scalar.rule, JsonCursor::kNone, place.state},
+                               place.key);
+  };
+  const auto leads_on = [&](const Place& from, const StringLexer::Ranges& ranges) {
     for (const StringLexer::Range& range : ranges) {
-      for (const TextDfa::Range& edge : rule.texts->states()[from].ranges) {
-        if (edge.lo > range.hi) break;
-        if (edge.hi >= range.lo && rule.possible(edge.to, so_far + 1)) return true;
+      for (const TextDfa::Range& edge : others.states()[from.state].ranges) {
+        const uint32_t lo = std::max(edge.lo, range.lo), hi = std::min(edge.hi, range.hi);
+        for (uint32_t c = lo; c <= hi; ++c) {
+          Place to{edge.to, from.key};
+          append_utf8(to.key, c);
+          if (possible(to)) return true;
+        }
       }
     }
     return false;
   };
-  std::vector<uint32_t> states(chars.trie.max_depth + 1);
-  states[0] = state;
+  std::vector<Place> places(chars.trie.max_depth + 1);
+  places[0] = {scalar.state2, std::string(text)};
   for (const CharTrie::Tail& tail : chars.root_tails) {
-    if (leads_on(state, length, tail.chars)) set_token(*set, tail.token);
+    if (leads_on(places[0], tail.chars)) set_token(words, tail.token);
   }
-  const std::vector<TokenTrie::Node>& nodes = chars.trie.nodes;
-  for (size_t i = 0; i < nodes.size();) {
-    const TokenTrie::Node& node = nodes[i];
-    const uint32_t next = rule.texts->next(states[node.depth - 1], node.unit);
-    if (next == TextDfa::kDead || !rule.possible(next, length + node.depth)) {
+  for (size_t i = 0; i < chars.trie.nodes.size();) {
+    const TokenTrie::Node& node = chars.trie.nodes[i];
+    const Place& from = places[node.depth - 1];
+    Place& to = places[node.depth];
+    to.state = others.next(from.state, node.unit);
+    if (to.state != TextDfa::kDead) {
+      to.key = from.key;
+      append_utf8(to.key, node.unit);
+    }
+    if (to.state == TextDfa::kDead || !possible(to)) {
       i = node.end;
       continue;
     }
-    states[node.depth] = next;
     for (uint32_t t = node.first; t < node.last; ++t) {
       const TokenId id = chars.trie.tokens[t];
       if (id >= 0) {
-        set_token(*set, id);
+        set_token(words, id);
         continue;
       }
       const CharTrie::Tail& tail = chars.tails[static_cast<size_t>(-1 - id)];
-      if (leads_on(next, length + node.depth, tail.chars)) set_token(*set, tail.token);
+      if (leads_on(to, tail.chars)) set_token(words, tail.token);
     }
     ++i;
   }
-  return set;
 }
 
 void TokenMask::walk(const TokenTrie& trie, const JsonCursor& cursor, const TextBuffer& text,
-                     std::span<uint32_t> words) {
+                     Until until, std::span<uint32_t> words) {
   text_ = text;
   path_.resize(std::max<size_t>(path_.size(), trie.max_depth + 1), cursor);
   path_[0] = cursor;
@@ -126,6 +188,11 @@ void TokenMask::walk(const TokenTrie& trie, const JsonCursor& cursor, const Text
     }
     if (!fits) {
       i = node.end;
+      continue;
+    }
+    const JsonCursor& at = path_[node.depth];
+    if (until == Until::kNoNames && at.in_plain_string() && !at.name_begun()) {
+      i = node.end;  // known otherwise
       continue;
     }
     for (uint32_t t = node.first; t < node.last; ++t) set_token(words, trie.tokens[t]);

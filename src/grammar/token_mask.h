@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -15,9 +17,9 @@ namespace axk1 {
 //
 // Most places allow few tokens, and a walk over the trie that stops at the first wrong byte finds
 // them. Inside a string nearly all tokens are allowed, whatever is around the string, so those sets
-// are kept: with the vocabulary for strings without a pattern (by the number of characters left),
-// with the grammar for states of a pattern. Only tokens with a closing quote are walked then; in a
-// string that takes everything, by what is behind the quote alone.
+// are kept with the vocabulary: for strings without a pattern by the number of characters left,
+// else by the state of the pattern's automaton. Only tokens with a closing quote are walked then;
+// in a string that takes everything, by what is behind the quote alone.
 class TokenMask {
  public:
   explicit TokenMask(const GrammarVocabulary::Impl& vocabulary) : vocabulary_(&vocabulary) {}
@@ -28,14 +30,22 @@ class TokenMask {
            std::span<uint32_t> words);
 
  private:
-  void walk(const TokenTrie& trie, const JsonCursor& cursor, const TextBuffer& text,
+  enum class Until { kEnd, kNoNames };
+  void walk(const TokenTrie& trie, const JsonCursor& cursor, const TextBuffer& text, Until until,
             std::span<uint32_t> words);
-  bool add_interior(const JsonCursor& cursor, const Grammar& grammar, std::span<uint32_t> words);
-  MaskCache::Words interior_of(const StringTable& rule, uint32_t state, uint32_t length) const;
+  void add_in_string(const JsonCursor& cursor, const Grammar& grammar, std::span<uint32_t> words);
+  void add_in_key(const JsonCursor& cursor, const TextBuffer& text, const Grammar& grammar,
+                  std::span<uint32_t> words);
+  void add_up_to(size_t length, std::span<uint32_t> words) const;
+  void add_scarce_keys(const JsonCursor& cursor, const JsonCursor::Scalar& scalar,
+                       std::string_view text, const TextDfa& others,
+                       std::span<uint32_t> words) const;
+  DfaMasks& masks_of(const std::shared_ptr<const TextDfa>& dfa);
 
   const GrammarVocabulary::Impl* vocabulary_;
   std::vector<JsonCursor> path_;
   TextBuffer text_;
+  std::map<const TextDfa*, std::shared_ptr<DfaMasks>> masks_;
 };
 
 }  // namespace axk1

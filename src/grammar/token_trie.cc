@@ -33,6 +33,23 @@ TokenTrie TokenTrie::build(std::vector<std::pair<std::vector<uint32_t>, TokenId>
   return trie;
 }
 
+void CharTrie::find_chars() {
+  below.assign(trie.nodes.size(), {});
+  std::vector<uint32_t> path;
+  for (uint32_t i = 0; i < trie.nodes.size(); ++i) {
+    const TokenTrie::Node& node = trie.nodes[i];
+    path.resize(node.depth - 1);
+    for (uint32_t above : path) {
+      if (node.unit < 128) {
+        below[above].ascii[node.unit / 64] |= uint64_t{1} << (node.unit % 64);
+      } else {
+        below[above].others = true;
+      }
+    }
+    path.push_back(i);
+  }
+}
+
 TokenTrie TokenTrie::of_bytes(const std::vector<std::pair<std::string_view, TokenId>>& entries) {
   std::vector<std::pair<std::vector<uint32_t>, TokenId>> keys;
   keys.reserve(entries.size());

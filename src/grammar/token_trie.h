@@ -38,9 +38,17 @@ struct CharTrie {
     TokenId token;
     StringLexer::Ranges chars;  // which its last character can become
   };
+  // Which characters occur below a node.
+  struct Chars {
+    uint64_t ascii[2] = {};
+    bool others = false;
+  };
   TokenTrie trie;
+  std::vector<Chars> below;  // by node
   std::vector<Tail> tails;
   std::vector<Tail> root_tails;  // of tokens without a whole character
+
+  void find_chars();  // fills `below`
 };
 
 }  // namespace axk1

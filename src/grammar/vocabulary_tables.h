@@ -1,6 +1,7 @@
 // What GrammarVocabulary holds.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -10,11 +11,10 @@
 #include <vector>
 
 #include "grammar/grammar_vocabulary.h"
+#include "grammar/mask_cache.h"
 #include "grammar/token_trie.h"
 
 namespace axk1 {
-
-using MaskWords = std::vector<uint32_t>;
 
 inline void set_token(std::span<uint32_t> words, TokenId id) {
   words[static_cast<size_t>(id) / 32] |= uint32_t{1} << (id % 32);
@@ -51,6 +51,7 @@ struct GrammarVocabulary::Impl {
   std::vector<TokenId> closing_last;  // those that end with it
   std::vector<TokenId> sorted;        // kText and kMark by bytes
   std::vector<TokenId> marks;         // kMark
+  DfaMaskCache dfa_masks;             // tokens inside strings that an automaton must accept
 
   // Tokens that contain the text. Kept for the few texts that are asked for.
   const std::vector<TokenId>& containing(std::string_view text) const;
@@ -63,5 +64,11 @@ struct GrammarVocabulary::Impl {
   mutable std::mutex mutex_;
   mutable std::map<std::string, std::vector<TokenId>, std::less<>> containing_;
 };
+
+// Between two characters of a string: the tokens inside it that lead from `state` of the automaton
+// to a state from which it goes on. possible(state, n) says the same of a state that n more
+// characters lead to, where their number matters; without it every state goes on.
+MaskWords interior_set(const GrammarVocabulary::Impl& vocabulary, const TextDfa& dfa,
+                       uint32_t state, const std::function<bool(uint32_t, uint32_t)>& possible);
 
 }  // namespace axk1
