@@ -19,5 +19,6 @@ void add_template_command(CLI::App& app);
 void add_tokenize_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);
 void add_run_command(CLI::App& app);
+void add_schema_command(CLI::App& app);
 
 }  // namespace axk1

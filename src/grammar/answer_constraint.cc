@@ -1,0 +1,179 @@
+// Answers that are JSON, or that contain calls in JSON.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "grammar/byte_constraint.h"
+#include "grammar/constraints.h"
+#include "grammar/grammar.h"
+#include "grammar/json_cursor.h"
+#include "grammar/token_mask.h"
+
+namespace axk1 {
+namespace {
+
+struct Shared {
+  std::shared_ptr<const GrammarVocabulary> vocabulary;
+  std::shared_ptr<const Grammar> grammar;
+  Frame frame;
+};
+
+class AnswerConstraint final : public ByteConstraint {
+ public:
+  explicit AnswerConstraint(std::shared_ptr<const Shared> shared)
+      : shared_(std::move(shared)),
+        tables_(&shared_->vocabulary->tables()),
+        cursor_(*shared_->grammar, shared_->frame),
+        mask_(*tables_) {}
+
+  bool allows_all() const override {
+    return !ended_ && cursor_.mode() == JsonCursor::Mode::kFree && misfits().empty();
+  }
+
+  void allowed(std::span<uint32_t> words) override {
+    std::fill(words.begin(), words.end(), 0);
+    if (ended_) {
+      add_end_tokens(words);
+      return;
+    }
+    if (cursor_.mode() == JsonCursor::Mode::kFree) {
+      add_all(words);
+      for (TokenId id : misfits()) {
+        words[static_cast<size_t>(id) / 32] &= ~(uint32_t{1} << (id % 32));
+      }
+      return;
+    }
+    if (last_ && last_->first.same_free_string(cursor_)) {
+      std::copy(last_->second.begin(), last_->second.end(), words.begin());
+      return;
+    }
+    mask_.add(cursor_, text_, *shared_->grammar, words);
+    for (TokenId id : tables_->marks) {
+      if (takes_mark(id)) set_token(words, id);
+    }
+    const bool none = std::all_of(words.begin(), words.end(), [](uint32_t w) { return w == 0; });
+    if (cursor_.can_end() || none) add_end_tokens(words);
+    if (cursor_.string_is_free()) last_.emplace(cursor_, MaskWords(words.begin(), words.end()));
+  }
+
+  bool push(TokenId id) override {
+    if (id < 0 || static_cast<size_t>(id) >= tables_->tokens.size()) return false;
+    if (std::find(tables_->end_ids.begin(), tables_->end_ids.end(), id) != tables_->end_ids.end()) {
+      if (!ended_ && !cursor_.can_end() && !nothing_fits()) return false;
+      ended_ = true;
+      return true;
+    }
+    if (ended_) return false;
+    const GrammarVocabulary::Impl::Token& token = tables_->tokens[static_cast<size_t>(id)];
+    const bool free = cursor_.mode() == JsonCursor::Mode::kFree;
+    switch (token.kind) {
+      case TokenKind::kNone:
+      case TokenKind::kHidden:
+        return free;  // no part of the text
+      case TokenKind::kMark:
+        if (!free && !takes_mark(id)) return false;
+        break;
+      case TokenKind::kText:
+        break;
+    }
+    return push_bytes(token.bytes);
+  }
+
+  bool push_bytes(std::string_view bytes) override {
+    if (ended_) return false;
+    JsonCursor next = cursor_;
+    const size_t before = text_.size();
+    for (char c : bytes) {
+      if (!next.push(static_cast<uint8_t>(c), text_)) {
+        text_.resize(std::min(before, text_.size()));
+        return false;
+      }
+    }
+    next.forget_text(text_);
+    cursor_ = std::move(next);
+    return true;
+  }
+
+  std::unique_ptr<TokenConstraint> clone() const override {
+    auto copy = std::make_unique<AnswerConstraint>(shared_);
+    copy->cursor_ = cursor_;
+    copy->cursor_.unshare();
+    copy->text_ = text_;
+    copy->ended_ = ended_;
+    return copy;
+  }
+
+ private:
+  void add_end_tokens(std::span<uint32_t> words) const {
+    for (TokenId id : tables_->end_ids) set_token(words, id);
+  }
+
+  void add_all(std::span<uint32_t> words) const {
+    const size_t n = tables_->tokens.size();
+    std::fill_n(words.begin(), n / 32, UINT32_MAX);
+    if (n % 32 != 0) words[n / 32] = (uint32_t{1} << (n % 32)) - 1;
+  }
+
+  bool fits(std::string_view bytes) const {
+    JsonCursor next = cursor_;
+    TextBuffer text = text_;
+    return std::all_of(bytes.begin(), bytes.end(),
+                       [&](char c) { return next.push(static_cast<uint8_t>(c), text); });
+  }
+
+  // In free text: tokens that begin a call and go on as no call does.
+  std::vector<TokenId> misfits() const {
+    std::vector<TokenId> out;
+    for (TokenId id : tables_->completing(shared_->frame.open, cursor_.frame_match())) {
+      if (!fits(tables_->tokens[static_cast<size_t>(id)].bytes)) out.push_back(id);
+    }
+    return out;
+  }
+
+  // A mark stands for its text only where that mark is due, whole.
+  bool takes_mark(TokenId id) const {
+    const std::string& bytes = tables_->tokens[static_cast<size_t>(id)].bytes;
+    const bool due =
+        (cursor_.mode() == JsonCursor::Mode::kBeforeCall && bytes == shared_->frame.open) ||
+        (cursor_.mode() == JsonCursor::Mode::kDone && bytes == shared_->frame.close);
+    return due && fits(bytes);
+  }
+
+  bool nothing_fits() {
+    MaskWords words(token_mask_words(tables_->tokens.size()));
+    mask_.add(cursor_, text_, *shared_->grammar, words);
+    const auto& marks = tables_->marks;
+    return std::all_of(words.begin(), words.end(), [](uint32_t w) { return w == 0; }) &&
+           std::none_of(marks.begin(), marks.end(), [&](TokenId id) { return takes_mark(id); });
+  }
+
+  std::shared_ptr<const Shared> shared_;
+  const GrammarVocabulary::Impl* tables_;
+  JsonCursor cursor_;
+  TextBuffer text_;
+  bool ended_ = false;
+  TokenMask mask_;
+  std::optional<std::pair<JsonCursor, MaskWords>> last_;  // of a free string
+};
+
+}  // namespace
+
+std::unique_ptr<TokenConstraint> make_json_constraint(
+    std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> grammar) {
+  return std::make_unique<AnswerConstraint>(
+      std::make_shared<const Shared>(Shared{std::move(vocabulary), std::move(grammar), Frame()}));
+}
+
+std::unique_ptr<TokenConstraint> make_tool_constraint(
+    std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> calls,
+    const ToolConstraintOptions& options) {
+  if (options.open.empty() || options.close.empty()) {
+    fail(ErrorCode::kInvalidInput, "tools: found an empty mark around calls");
+  }
+  Frame frame{true, options.required, options.parallel, options.open, options.close};
+  return std::make_unique<AnswerConstraint>(std::make_shared<const Shared>(
+      Shared{std::move(vocabulary), std::move(calls), std::move(frame)}));
+}
+
+}  // namespace axk1

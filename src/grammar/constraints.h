@@ -1,0 +1,58 @@
+// Everything that may constrain an answer, made from compiled grammars (json_schema.h) and a
+// vocabulary (grammar_vocabulary.h): JSON by a schema, tool calls, and what comes after thinking.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "grammar/grammar_vocabulary.h"
+#include "grammar/json_schema.h"
+#include "grammar/token_constraint.h"
+
+namespace axk1 {
+
+// The answer is one JSON value that the grammar accepts, with any white space JSON allows around
+// and inside it; then it ends. End tokens are allowed exactly where the value is complete.
+std::unique_ptr<TokenConstraint> make_json_constraint(
+    std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> grammar);
+
+// How the answer to a request with tools must look. Marks are texts: whether the vocabulary has
+// them as one token or they take several is all the same.
+struct ToolConstraintOptions {
+  bool required = false;  // the answer is calls and nothing else, at least one
+  bool parallel = true;   // more than one call may come
+  std::string open = "<tool_call>";
+  std::string close = "</tool_call>";
+};
+
+// `calls` is compile_tool_calls() of the tools that may be called: all of them for tool_choice
+// "auto" and "required", the named one alone for a named choice (with required = true).
+// Free text until `open`; then one JSON object that `calls` accepts, then `close`. After that:
+// further calls or free text (not required), further calls or the end (required), or only the end
+// (not parallel).
+std::unique_ptr<TokenConstraint> make_tool_constraint(
+    std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> calls,
+    const ToolConstraintOptions& options);
+
+// The answer's reasoning, before the part that `inner` constrains.
+struct ThinkingOptions {
+  // The prompt ended inside the reasoning (prompt_opens_thinking). Without it the answer may still
+  // begin with `open`, after white space, if `may_open`; else inner counts from the first token.
+  bool in_reasoning = false;
+  bool may_open = false;
+  // After so many tokens of reasoning only `close` may come.
+  std::optional<size_t> budget;
+  std::string open = "<think>";
+  std::string close = "</think>";
+};
+
+// Free text up to and with `close`, then `inner`; the answer does not end before that unless inner
+// is null. A null inner leaves the answer free (for a budget alone).
+std::unique_ptr<TokenConstraint> make_thinking_constraint(
+    std::shared_ptr<const GrammarVocabulary> vocabulary, const ThinkingOptions& options,
+    std::unique_ptr<TokenConstraint> inner);
+
+}  // namespace axk1
