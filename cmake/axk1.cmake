@@ -123,7 +123,7 @@ endfunction()
 
 # axk1_repository_checks(): scripts/check and its self-test as CTests.
 function(axk1_repository_checks)
-  foreach(check includes links format sizes version)
+  foreach(check includes links format sizes version web)
     add_test(NAME repository.${check} COMMAND ${PROJECT_SOURCE_DIR}/scripts/check ${check})
     set_tests_properties(repository.${check} PROPERTIES LABELS repository SKIP_RETURN_CODE 77)
   endforeach()

@@ -1,0 +1,150 @@
+// Markdown into blocks of HTML text, where text that grows at its end costs only its last block.
+// The HTML is not yet safe: render.ts sanitises it before it meets the document.
+import { Marked, type Token, type TokenizerAndRendererExtension, type Tokens } from 'marked';
+
+export interface Block {
+  key: number;
+  html: string;
+  raw: string;
+}
+
+export function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+}
+
+function mathHtml(tex: string, display: boolean): string {
+  const tag = display ? 'div' : 'span';
+  return `<${tag} class="math" data-display="${display}">${escapeHtml(tex)}</${tag}>`;
+}
+
+// No blank line inside: a paragraph that a blank line has ended never becomes something else.
+const blockMath: TokenizerAndRendererExtension = {
+  name: 'blockMath',
+  level: 'block',
+  start: (src) => src.match(/\n *(?:\$\$|\\\[)/)?.index,
+  tokenizer(src) {
+    const match = /^ {0,3}(?:\$\$((?:(?!\n[ \t]*\n)[\s\S])+?)\$\$|\\\[((?:(?!\n[ \t]*\n)[\s\S])+?)\\\])[ \t]*(?:\n|$)/.exec(src);
+    if (!match) return undefined;
+    return { type: 'blockMath', raw: match[0], text: (match[1] ?? match[2]).trim() };
+  },
+  renderer: (token) => mathHtml(token.text, true),
+};
+
+// $...$ with the rules that keep prices out: no space inside the dollars, no digit after them.
+const inlineMath: TokenizerAndRendererExtension = {
+  name: 'inlineMath',
+  level: 'inline',
+  start: (src) => src.match(/\$|\\\(|\\\[/)?.index,
+  tokenizer(src) {
+    const display = /^(?:\$\$([^$]+?)\$\$|\\\[([\s\S]+?)\\\])/.exec(src);
+    if (display) {
+      return { type: 'inlineMath', raw: display[0], text: (display[1] ?? display[2]).trim(), display: true };
+    }
+    const match =
+      /^(?:\$(?![\s$])((?:\\[\s\S]|[^\\$\n])+?)(?<![\s\\])\$(?![\d$])|\\\(([\s\S]+?)\\\))/.exec(src);
+    if (!match) return undefined;
+    return { type: 'inlineMath', raw: match[0], text: (match[1] ?? match[2]).trim() };
+  },
+  // Display mathematics within a paragraph stays a span: a div would end the paragraph.
+  renderer: (token) =>
+    token.display ? mathHtml(token.text, true).replaceAll('div', 'span') : mathHtml(token.text, false),
+};
+
+const kDeepestHeading = 6;
+
+export class IncrementalMarkdown {
+  #stable: Block[] = [];
+  #stableEnd = 0; // of the text, up to which #stable goes
+  #text = '';
+  #stableHeading: number;
+  #heading: number; // level of the heading before; the next may be at most one deeper
+  #marked: Marked;
+
+  // baseHeading: level of the heading under which the text stands.
+  constructor(private readonly baseHeading = 2) {
+    this.#heading = this.#stableHeading = baseHeading;
+    const self = this;
+    this.#marked = new Marked({ gfm: true, breaks: true });
+    this.#marked.use({
+      extensions: [blockMath, inlineMath],
+      renderer: {
+        html: ({ text }) => escapeHtml(text),
+        // The policy of the page loads nothing from elsewhere; a link says where the image is.
+        image: ({ href, text }) => `<a href="${escapeHtml(href)}">${escapeHtml(text || href)}</a>`,
+        checkbox: ({ checked }) => (checked ? '☑ ' : '☐ '),
+        heading({ tokens, depth }) {
+          const level = Math.min(self.#heading + 1, depth + self.baseHeading, kDeepestHeading);
+          self.#heading = level;
+          return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>\n`;
+        },
+        code({ text, lang }) {
+          const language = /^[\w+#.-]{1,30}/.exec(lang ?? '')?.[0] ?? '';
+          return `<pre><code data-language="${language}">${escapeHtml(text)}\n</code></pre>\n`;
+        },
+      },
+    });
+  }
+
+  // How many of the blocks will not change any more.
+  get settled(): number {
+    return this.#stable.length;
+  }
+
+  // The blocks of the text. Blocks that did not change are the same objects as before. With
+  // `complete`, the text does not grow any more, and links may be defined after their use.
+  update(text: string, complete: boolean): Block[] {
+    const grown = text.startsWith(this.#text) && text.length >= this.#stableEnd;
+    if (!grown) this.#reset();
+    this.#text = text;
+    if (complete && /^ {0,3}\[[^\]]+\]:/m.test(text)) this.#reset();
+
+    const tail = text.slice(this.#stableEnd);
+    const tokens = this.#marked.lexer(tail);
+    // What stands before the last block is settled, once that block has a whole first line: until
+    // then a "2" after a list may yet become "2." and belong to it.
+    let open = tokens.length - 1;
+    const back = (): void => {
+      while (open >= 0 && tokens[open].type === 'space') --open;
+    };
+    back();
+    if (open >= 0 && !tokens[open].raw.includes('\n')) {
+      --open;
+      back();
+    }
+
+    this.#heading = this.#stableHeading;
+    const blocks: Block[] = [];
+    let at = this.#stableEnd;
+    let exact = true;
+    tokens.forEach((token, index) => {
+      // The lexer replaces some characters (tabs, carriage returns); then offsets cannot be trusted.
+      exact &&= text.startsWith(token.raw, at);
+      at += token.raw.length;
+      if (token.type !== 'space' && token.type !== 'def') {
+        blocks.push({
+          key: this.#stable.length + blocks.length,
+          html: this.#html(token, tokens),
+          raw: token.raw,
+        });
+      }
+      if (!complete && exact && index < open) {
+        this.#stable.push(...blocks.splice(0));
+        this.#stableEnd = at;
+        this.#stableHeading = this.#heading;
+      }
+    });
+    return [...this.#stable, ...blocks];
+  }
+
+  #html(token: Token, tokens: Token[] & { links?: Tokens.Link[] | Record<string, unknown> }): string {
+    const one = [token] as unknown as Token[] & { links: Record<string, never> };
+    one.links = (tokens.links ?? {}) as Record<string, never>;
+    return this.#marked.parser(one);
+  }
+
+  #reset(): void {
+    this.#stable = [];
+    this.#stableEnd = 0;
+    this.#stableHeading = this.baseHeading;
+  }
+}
