@@ -8,9 +8,14 @@
 namespace axk1 {
 namespace {
 
-// Rows of w are handed out in multiples of this, so that kernels see whole register tiles, and
-// panels stay whole.
-constexpr size_t kRowGrain = kPanelRows;
+// Rows of w are handed out in multiples of this, so that kernels see whole register tiles, which
+// may be of two panels.
+constexpr size_t kRowGrain = 2 * kPanelRows;
+
+// Threads share the end of products that are larger than this, at least so much of them at a time:
+// smaller ones may stay in the caches of those who read them last.
+constexpr size_t kSharedBytes = size_t{4} << 20;
+constexpr size_t kChunkBytes = size_t{256} << 10;
 
 // Time of one row of w in arbitrary units: its bytes from memory, or its multiply-adds, whichever
 // takes longer. A core reads about 8 bytes in the time of 32 multiply-adds, 64 of 8 bits.
@@ -107,10 +112,12 @@ MatmulTask matmul_task(const ActivationView& x, const MatrixView& w, size_t m, f
 
 void matmul(const OpContext& ctx, std::span<const MatmulTask> tasks) {
   double total = 0;
+  size_t bytes = 0;
   for (const MatmulTask& task : tasks) {
     AXK1_CHECK(task.m == 0 || (task.x && task.y && task.x_stride >= task.w.cols));
     AXK1_CHECK(is_quantized(task.w.dtype) == (task.x_dtype == DType::kQ8));
     total += row_cost(task) * static_cast<double>(task.w.rows);
+    bytes += matrix_bytes(task.w.dtype, task.w.rows, task.w.cols);
     if (ctx.observer && task.m) {
       ctx.observer->rows(task.w, task.x, task.x_dtype, task.x_stride, task.m);
     }
@@ -122,9 +129,12 @@ void matmul(const OpContext& ctx, std::span<const MatmulTask> tasks) {
     }
     return;
   }
-  ctx.pool.run([&](int thread_idx) {
-    const double begin = total * thread_idx / num_threads;
-    const double end = total * (thread_idx + 1) / num_threads;
+  constexpr size_t kParts = ThreadPool::kPartsPerThread;
+  const size_t parts = static_cast<size_t>(num_threads) * kParts;
+  const size_t chunk = bytes < kSharedBytes ? 0 : ceil_div(kChunkBytes * parts, bytes);
+  ctx.pool.parallel_parts(chunk, [&](size_t first_part, size_t last_part) {
+    const double begin = total * static_cast<double>(first_part) / static_cast<double>(parts);
+    const double end = total * static_cast<double>(last_part) / static_cast<double>(parts);
     double at = 0;  // cost of the tasks before this one
     for (const MatmulTask& task : tasks) {
       const double cost = row_cost(task);
@@ -136,10 +146,11 @@ void matmul(const OpContext& ctx, std::span<const MatmulTask> tasks) {
         if (row >= static_cast<double>(rows)) return rows;
         return std::min(rows, round_up(static_cast<size_t>(row), kRowGrain));
       };
-      const size_t first = thread_idx == 0 ? 0 : row_at(begin);
-      const size_t last = thread_idx == num_threads - 1 ? rows : row_at(end);
+      const size_t first = first_part == 0 ? 0 : row_at(begin);
+      const size_t last = last_part == parts ? rows : row_at(end);
       if (first < last && task.m) run_rows(ctx, task, first, last - first);
       at += cost * static_cast<double>(rows);
+      if (last_part != parts && at >= end) break;
     }
   });
 }

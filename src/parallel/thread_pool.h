@@ -65,6 +65,40 @@ class ThreadPool {
     });
   }
 
+  // body(begin, end) over parts [0, num_threads * kPartsPerThread): every thread most of its own
+  // run of parts at once, then the rest of it `chunk` parts at a time, and then what is left of the
+  // others' rests. For long loops over memory, of which no two processors read at the same speed.
+  // A chunk should take some microseconds; with 0, or one beyond kSharedParts, nothing is shared.
+  static constexpr size_t kPartsPerThread = 64;
+  static constexpr size_t kSharedParts = 12;  // of these
+  template <class Body>
+  void parallel_parts(size_t chunk, Body&& body) {
+    const auto threads = static_cast<size_t>(num_threads_);
+    if (threads == 1 || chunk == 0 || chunk > kSharedParts) {
+      run([&](int thread_idx) {
+        const size_t first = static_cast<size_t>(thread_idx) * kPartsPerThread;
+        body(first, first + kPartsPerThread);
+      });
+      return;
+    }
+    for (Claim& claim : claims_) claim.shared.store(0, std::memory_order_relaxed);
+    run([&](int thread_idx) {
+      const auto own = static_cast<size_t>(thread_idx);
+      body(own * kPartsPerThread, (own + 1) * kPartsPerThread - kSharedParts);
+      for (size_t i = 0; i < threads; ++i) {
+        const size_t of = (own + i) % threads;
+        const size_t end = (of + 1) * kPartsPerThread;
+        std::atomic<size_t>& next = claims_[of].shared;
+        while (next.load(std::memory_order_relaxed) < kSharedParts) {
+          const size_t taken = next.fetch_add(chunk, std::memory_order_relaxed);
+          if (taken >= kSharedParts) break;
+          const size_t first = end - kSharedParts + taken;
+          body(first, std::min(end, first + chunk));
+        }
+      }
+    });
+  }
+
   // body(task_idx, thread_idx) for each task in [0, count), handed out one at a time: for tasks of
   // uneven length.
   template <class Body>
@@ -99,10 +133,10 @@ class ThreadPool {
   bool running_ = false;  // a region is under way; only the caller's thread looks at it
   std::exception_ptr exception_;
   std::mutex exception_mutex_;
-  // The last region whose part was begun. Each on its own line, written by its thread alone unless
-  // the caller takes over.
+  // Each on its own line, written by its thread alone unless another does its work.
   struct alignas(64) Claim {
-    std::atomic<uint32_t> generation{0};
+    std::atomic<uint32_t> generation{0};  // the last region whose part was begun
+    std::atomic<size_t> shared{0};        // of parallel_parts: how many shared parts were begun
   };
   std::vector<Claim> claims_;  // [num_threads]
   // Each on its own cache line: the caller writes generation_, workers write pending_.

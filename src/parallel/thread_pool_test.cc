@@ -103,6 +103,23 @@ TEST_P(ThreadPoolTest, ParallelForSharesEvenly) {
   EXPECT_LE(longest - shortest, 16u);
 }
 
+TEST_P(ThreadPoolTest, EveryPartIsCoveredOnceWhoeverIsLate) {
+  ThreadPool pool(GetParam());
+  const size_t parts = static_cast<size_t>(GetParam()) * ThreadPool::kPartsPerThread;
+  for (size_t chunk : {0, 1, 2, 5, 12, 13}) {
+    std::vector<std::atomic<int>> covered(parts);
+    pool.parallel_parts(chunk, [&](size_t begin, size_t end) {
+      ASSERT_LT(begin, end);
+      // The last thread's own run takes longer than all the others' work.
+      if (end == parts - ThreadPool::kSharedParts) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(3));
+      }
+      for (size_t i = begin; i < end; ++i) ++covered[i];
+    });
+    for (size_t i = 0; i < parts; ++i) ASSERT_EQ(covered[i], 1) << "part " << i;
+  }
+}
+
 TEST_P(ThreadPoolTest, TasksRunOnceEach) {
   ThreadPool pool(GetParam());
   for (const size_t count : {0, 1, 2, 5, 100, 1001}) {

@@ -108,9 +108,8 @@ inline void fetch_ahead(const uint8_t* p) {
 #pragma GCC unroll 8
   for (size_t line = 0; line < kBytes; line += 64) __builtin_prefetch(p + kAheadBytes + line);
 }
-template <class Type>
-inline void fetch_sub_scales_ahead(const uint8_t* block, size_t groups) {
-  for (size_t at = 0; at < groups * Type::kScaleBytes; at += 64) fetch_ahead<64>(block + at);
+inline void fetch_ahead(const uint8_t* p, size_t bytes) {
+  for (size_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + kAheadBytes + line);
 }
 
 // Few rows of x: every group of weights is unpacked once, in registers, for kRows rows. A half's
@@ -124,6 +123,7 @@ void few_rows(const QuantMatmulArgs& a, const Panels<Type>& w, size_t first_row,
   float* y = a.y + first_row * a.y_stride;
   const uint8_t* header = w.panel(j / kPanel);
   const uint8_t* at = header + w.header_bytes;
+  fetch_ahead(header, w.header_bytes);
   __m512 acc[kRows];
 #pragma GCC unroll 8
   for (size_t i = 0; i < kRows; ++i) acc[i] = _mm512_setzero_ps();
@@ -135,7 +135,7 @@ void few_rows(const QuantMatmulArgs& a, const Panels<Type>& w, size_t first_row,
     for (size_t i = 0; i < kRows; ++i) {
       sum[i] = Type::kSubScales ? _mm512_setzero_si512() : _mm512_set1_epi32(x[i].bias8[b]);
     }
-    fetch_sub_scales_ahead<Type>(at, groups);
+    fetch_ahead(at, groups * Type::kScaleBytes);
     for (size_t g = 0; g < groups; ++g, codes += Type::kCodeBytes) {
       fetch_ahead<Type::kCodeBytes>(codes);
       __m512i quads[kQuads];
@@ -214,7 +214,7 @@ constexpr size_t kBlockBytes = kBlock * kPanel;
 template <class Type>
 void expand(const uint8_t* at, size_t groups, uint8_t* out) {
   const uint8_t* codes = at + groups * Type::kScaleBytes;
-  fetch_sub_scales_ahead<Type>(at, groups);
+  fetch_ahead(at, groups * Type::kScaleBytes);
   for (size_t g = 0; g < groups; ++g, codes += Type::kCodeBytes) {
     fetch_ahead<Type::kCodeBytes>(codes);
     __m512i quads[kQuads];
