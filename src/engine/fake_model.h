@@ -3,7 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
 #include <vector>
 
 #include "base/check.h"
@@ -19,6 +21,8 @@ struct FakeModelOptions {
   // Only the last token decides, so that answers go round in circles.
   bool repetitive = false;
   uint64_t seed = 1;
+  // A clock that steps move on: by this many seconds, and this many for each row.
+  double step_seconds = 0, row_seconds = 0;
 };
 
 class FakeModel : public StepModel {
@@ -51,6 +55,10 @@ class FakeModel : public StepModel {
   }
 
   void run(std::span<const SequenceInput> batch) override {
+    {
+      std::unique_lock lock(mutex_);
+      released_.wait(lock, [&] { return !held_; });
+    }
     size_t rows = 0;
     states_.clear();
     for (const SequenceInput& input : batch) {
@@ -68,6 +76,7 @@ class FakeModel : public StepModel {
       cache.advance(input.tokens.size());
     }
     AXK1_CHECK(rows <= options_.step_tokens && rows > 0);
+    now_ = now_ + options_.step_seconds + options_.row_seconds * static_cast<double>(rows);
     if (fail_next_) {
       fail_next_ = false;
       fail(ErrorCode::kIo, "the model was told to fail");
@@ -84,7 +93,18 @@ class FakeModel : public StepModel {
   }
   void reserve_logits(size_t) override {}
 
+  // Steps begin but do not go on until release().
+  void hold() {
+    const std::lock_guard lock(mutex_);
+    held_ = true;
+  }
+  void release() {
+    const std::lock_guard lock(mutex_);
+    held_ = false;
+    released_.notify_all();
+  }
   void fail_next_step() { fail_next_ = true; }
+  double now() const { return now_; }
 
  private:
   static uint64_t mix(uint64_t x) {  // SplitMix64
@@ -99,7 +119,11 @@ class FakeModel : public StepModel {
   std::vector<TokenId> eos_ = {0};
   std::vector<uint64_t> states_;
   std::vector<float> logits_;
+  std::mutex mutex_;
+  std::condition_variable released_;
+  bool held_ = false;
   std::atomic<bool> fail_next_ = false;
+  std::atomic<double> now_ = 0;
 };
 
 }  // namespace axk1::testing

@@ -64,28 +64,36 @@ class EvenTokens : public TokenConstraint {
 };
 
 TEST(ServiceRequests, CancelFreesBlocksAndOthersGoOn) {
-  auto service = fake_service(options_of(2));
+  auto fake = std::make_unique<FakeModel>();
+  FakeModel& model = *fake;
+  auto service = make_batching_service(std::move(fake), options_of(2));
+  model.hold();
   Collector gone, stays, waits;
   const uint64_t id = *service->submit(input_of({1, 2}, 500), gone.on_delta()).id;
   service->submit(input_of({3, 4}, 400), stays.on_delta());
   const uint64_t waiting = *service->submit(input_of({5}, 3), waits.on_delta()).id;
   service->cancel(waiting);
-  gone.wait_for_ids(2);
   service->cancel(id);
   service->cancel(id);         // twice is once
   service->cancel(123456789);  // nobody
+  model.release();
   EXPECT_EQ(gone.wait().last().finish_reason, FinishReason::kCancelled);
-  waits.wait();
+  EXPECT_LE(gone.ids().size(), 1u);  // of the step that was under way
+  EXPECT_EQ(waits.wait().last().finish_reason, FinishReason::kCancelled);
+  EXPECT_TRUE(waits.ids().empty());
   EXPECT_EQ(stays.wait().last().finish_reason, FinishReason::kLength);
   EXPECT_EQ(stays.ids().size(), 400u);
   EXPECT_EQ(service->stats().kv_blocks_used, 0u);
-  EXPECT_GE(service->stats().cancelled, 1u);
+  EXPECT_EQ(service->stats().cancelled, 2u);
 }
 
 TEST(ServiceRequests, AFullQueueRefusesAndADrainingServiceToo) {
   ServiceOptions options = options_of(1);
   options.max_queue = 1;
-  auto service = fake_service(options);
+  auto fake = std::make_unique<FakeModel>();
+  FakeModel& model = *fake;
+  auto service = make_batching_service(std::move(fake), options);
+  model.hold();
   Collector a, b;
   ASSERT_TRUE(service->submit(input_of({1}, 500), a.on_delta()).id);
   ASSERT_TRUE(service->submit(input_of({2}, 500), b.on_delta()).id);
@@ -96,6 +104,8 @@ TEST(ServiceRequests, AFullQueueRefusesAndADrainingServiceToo) {
   service->drain();
   EXPECT_EQ(service->submit(input_of({3}, 1), [](CompletionDelta&&) {}).refusal,
             Refusal::kDraining);
+  EXPECT_FALSE(service->idle());
+  model.release();
   EXPECT_EQ(a.wait().ids().size(), 500u);  // what was taken on is computed
   EXPECT_EQ(b.wait().ids().size(), 500u);
   while (!service->idle()) std::this_thread::yield();
@@ -156,6 +166,32 @@ TEST(ServiceRequests, ConstraintsHoldWithAndWithoutDraftsAndLogprobsAreTheModels
   }
   EXPECT_EQ(answers[0].size(), 120u);
   EXPECT_EQ(answers[0], answers[1]);
+}
+
+// By a clock that the steps move on: where a row costs as much as a step, drafts stop by
+// themselves.
+TEST(ServiceRequests, DraftsAreMadeWhileTheyPay) {
+  std::vector<std::vector<TokenId>> answers;
+  std::vector<uint64_t> drafts;
+  for (const bool dear : {false, true}) {
+    auto fake = std::make_unique<FakeModel>(FakeModelOptions{
+        .repetitive = true, .step_seconds = dear ? 0.0 : 1.0, .row_seconds = dear ? 1.0 : 0.01});
+    const FakeModel& model = *fake;
+    ServiceOptions options = options_of(1);
+    options.now = [&model] { return model.now(); };
+    auto service = make_batching_service(std::move(fake), options);
+    Collector c;
+    CompletionInput input = input_of({1, 2, 3}, 500);
+    input.generate.sampling = {.temperature = 0.5f, .seed = 5};  // some drafts are wrong
+    service->submit(std::move(input), c.on_delta());
+    answers.push_back(c.wait().ids());
+    drafts.push_back(service->stats().draft_tokens);
+    EXPECT_EQ(c.last().usage.draft_tokens, drafts.back());
+  }
+  EXPECT_EQ(answers[0], answers[1]);
+  EXPECT_GT(drafts[0], 3 * drafts[1]);
+  EXPECT_GT(drafts[1], 0u);
+  printf("[ drafts ] cheap %zu, dear %zu\n", drafts[0], drafts[1]);
 }
 
 TEST(ServiceRequests, OneThatFailsEndsAlone) {
