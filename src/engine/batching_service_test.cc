@@ -125,9 +125,10 @@ TEST(BatchingService, AnswersAreTheModelsOwnWhateverElseRuns) {
   }
 }
 
-// The same on a real model: text, ids and every log-probability, to the last bit.
+// The same on a real model (of a cache of f32 whole prompts would otherwise take the expanded
+// form): text, ids and every log-probability, to the last bit.
 TEST(BatchingService, NanoIsBitEqualAloneAndInABatchSlow) {
-  for (const CacheDType cache : {CacheDType::kBF16, CacheDType::kI8}) {
+  for (const CacheDType cache : {CacheDType::kF32, CacheDType::kI8}) {
     Engine engine(testing::testdata("../models/nano-v0"),
                   {.num_threads = 2, .prefill_tokens = 96, .cache_dtype = cache});
     const auto prompt_of = [](size_t i) {

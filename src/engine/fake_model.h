@@ -42,14 +42,14 @@ class FakeModel : public StepModel {
   size_t block_bytes() const override { return KvCache::block_bytes(config_, CacheDType::kF32); }
   uint64_t fingerprint() const override { return options_.seed; }
 
-  // The state behind a token, given the one before it.
+  // The state behind a token, given the one before it; a line begins with the seed.
   uint64_t next_state(uint64_t state, TokenId token) const {
-    return mix((options_.repetitive ? options_.seed : state) + static_cast<uint64_t>(token) + 1);
+    return options_.repetitive ? part_of(token) : state + part_of(token);
   }
   std::vector<float> logits_of(uint64_t state) const {
     std::vector<float> logits(options_.vocab_size);
     for (size_t i = 0; i < logits.size(); ++i) {
-      logits[i] = static_cast<float>(mix(state ^ (i + 1) << 32) % 4096) / 512;
+      logits[i] = static_cast<float>(mix(state + (i + 1) * 0x5851f42d4c957f2du) % 4096) / 512;
     }
     return logits;
   }
@@ -64,12 +64,17 @@ class FakeModel : public StepModel {
     for (const SequenceInput& input : batch) {
       KvCache& cache = *input.cache;
       AXK1_CHECK(cache.capacity() >= cache.length() + input.tokens.size());
+      uint64_t state = options_.seed;  // the sum of what every row of the cache says
+      for (size_t p = 0; p < cache.length(); ++p) {
+        uint64_t part;
+        std::memcpy(&part, cache.row(0, p), sizeof part);
+        state += part;
+      }
       for (size_t i = 0; i < input.tokens.size(); ++i) {
         const size_t position = cache.length() + i;
-        uint64_t state = options_.seed;
-        if (position) std::memcpy(&state, cache.row(0, position - 1), sizeof state);
         state = next_state(state, input.tokens[i]);
-        std::memcpy(cache.row(0, position), &state, sizeof state);
+        const uint64_t part = part_of(input.tokens[i]);
+        std::memcpy(cache.row(0, position), &part, sizeof part);
         if (input.all_logits || i + 1 == input.tokens.size()) states_.push_back(state);
       }
       rows += input.tokens.size();
@@ -107,6 +112,9 @@ class FakeModel : public StepModel {
   double now() const { return now_; }
 
  private:
+  uint64_t part_of(TokenId token) const {
+    return mix(options_.seed * 1000003 + static_cast<uint64_t>(token));
+  }
   static uint64_t mix(uint64_t x) {  // SplitMix64
     x += 0x9e3779b97f4a7c15u;
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
