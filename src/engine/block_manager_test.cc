@@ -81,6 +81,7 @@ TEST(BlockManager, EqualHashesAreToldApartByTokens) {
   BlockManager blocks(64, kTokens, 1);  // two hashes for everything
   std::vector<std::vector<BlockId>> lines;
   for (int i = 0; i < 20; ++i) lines.push_back(hold(blocks, "t", tokens_of({i, 100 + i})));
+  EXPECT_EQ(blocks.counts().held, 40u);
   for (int i = 0; i < 20; ++i) {
     std::vector<BlockId> found;
     blocks.match("t", tokens_of({i, 100 + i, 7}), found);
@@ -96,7 +97,7 @@ TEST(BlockManager, RandomOperations) {
   for (uint64_t seed = 0; seed < 8; ++seed) {
     Rng rng(seed);
     const size_t num_blocks = 5 + rng.next() % 30;
-    BlockManager blocks(num_blocks, kTokens, seed % 2 ? 3 : UINT64_MAX);
+    BlockManager blocks(num_blocks, kTokens, seed % 2 ? 1 : UINT64_MAX);
     std::map<BlockId, std::pair<std::string, std::vector<TokenId>>> meaning;  // whole line to there
     struct Holder {
       std::string tenant;

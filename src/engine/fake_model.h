@@ -3,7 +3,9 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
 #include <vector>
 
 #include "base/check.h"
@@ -19,6 +21,8 @@ struct FakeModelOptions {
   // Only the last token decides, so that answers go round in circles.
   bool repetitive = false;
   uint64_t seed = 1;
+  // A clock that steps move on: by this many seconds, and this many for each row.
+  double step_seconds = 0, row_seconds = 0;
 };
 
 class FakeModel : public StepModel {
@@ -38,36 +42,46 @@ class FakeModel : public StepModel {
   size_t block_bytes() const override { return KvCache::block_bytes(config_, CacheDType::kF32); }
   uint64_t fingerprint() const override { return options_.seed; }
 
-  // The state behind a token, given the one before it.
+  // The state behind a token, given the one before it; a line begins with the seed.
   uint64_t next_state(uint64_t state, TokenId token) const {
-    return mix((options_.repetitive ? options_.seed : state) + static_cast<uint64_t>(token) + 1);
+    return options_.repetitive ? part_of(token) : state + part_of(token);
   }
   std::vector<float> logits_of(uint64_t state) const {
     std::vector<float> logits(options_.vocab_size);
     for (size_t i = 0; i < logits.size(); ++i) {
-      logits[i] = static_cast<float>(mix(state ^ (i + 1) << 32) % 4096) / 512;
+      logits[i] = static_cast<float>(mix(state + (i + 1) * 0x5851f42d4c957f2du) % 4096) / 512;
     }
     return logits;
   }
 
   void run(std::span<const SequenceInput> batch) override {
+    {
+      std::unique_lock lock(mutex_);
+      released_.wait(lock, [&] { return !held_; });
+    }
     size_t rows = 0;
     states_.clear();
     for (const SequenceInput& input : batch) {
       KvCache& cache = *input.cache;
       AXK1_CHECK(cache.capacity() >= cache.length() + input.tokens.size());
+      uint64_t state = options_.seed;  // the sum of what every row of the cache says
+      for (size_t p = 0; p < cache.length(); ++p) {
+        uint64_t part;
+        std::memcpy(&part, cache.row(0, p), sizeof part);
+        state += part;
+      }
       for (size_t i = 0; i < input.tokens.size(); ++i) {
         const size_t position = cache.length() + i;
-        uint64_t state = options_.seed;
-        if (position) std::memcpy(&state, cache.row(0, position - 1), sizeof state);
         state = next_state(state, input.tokens[i]);
-        std::memcpy(cache.row(0, position), &state, sizeof state);
+        const uint64_t part = part_of(input.tokens[i]);
+        std::memcpy(cache.row(0, position), &part, sizeof part);
         if (input.all_logits || i + 1 == input.tokens.size()) states_.push_back(state);
       }
       rows += input.tokens.size();
       cache.advance(input.tokens.size());
     }
     AXK1_CHECK(rows <= options_.step_tokens && rows > 0);
+    now_ = now_ + options_.step_seconds + options_.row_seconds * static_cast<double>(rows);
     if (fail_next_) {
       fail_next_ = false;
       fail(ErrorCode::kIo, "the model was told to fail");
@@ -84,9 +98,23 @@ class FakeModel : public StepModel {
   }
   void reserve_logits(size_t) override {}
 
+  // Steps begin but do not go on until release().
+  void hold() {
+    const std::lock_guard lock(mutex_);
+    held_ = true;
+  }
+  void release() {
+    const std::lock_guard lock(mutex_);
+    held_ = false;
+    released_.notify_all();
+  }
   void fail_next_step() { fail_next_ = true; }
+  double now() const { return now_; }
 
  private:
+  uint64_t part_of(TokenId token) const {
+    return mix(options_.seed * 1000003 + static_cast<uint64_t>(token));
+  }
   static uint64_t mix(uint64_t x) {  // SplitMix64
     x += 0x9e3779b97f4a7c15u;
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
@@ -99,7 +127,11 @@ class FakeModel : public StepModel {
   std::vector<TokenId> eos_ = {0};
   std::vector<uint64_t> states_;
   std::vector<float> logits_;
+  std::mutex mutex_;
+  std::condition_variable released_;
+  bool held_ = false;
   std::atomic<bool> fail_next_ = false;
+  std::atomic<double> now_ = 0;
 };
 
 }  // namespace axk1::testing

@@ -167,19 +167,15 @@ size_t save_prefix_file(const std::string& path, const BlockManager& blocks,
   return published.size();
 }
 
-LoadedPrefixes load_prefix_file(const std::string& path, BlockManager& blocks,
-                                const PrefixFileLayout& layout, const BlockMemory& memory) {
+LoadedPrefixes read_prefixes(std::span<const std::byte> bytes, const std::string& source,
+                             BlockManager& blocks, const PrefixFileLayout& layout,
+                             const BlockMemory& memory) {
   LoadedPrefixes loaded;
-  if (!file_exists(path)) {
-    loaded.message = cat(path, ": is not there; the prefix cache starts empty");
-    return loaded;
-  }
   try {
-    const MappedFile file(path);
-    Reader check(path, file.bytes(), layout, blocks.block_tokens());
+    Reader check(source, bytes, layout, blocks.block_tokens());
     while (check.next()) continue;
 
-    Reader reader(path, file.bytes(), layout, blocks.block_tokens());
+    Reader reader(source, bytes, layout, blocks.block_tokens());
     std::vector<BlockId> block_of;
     while (const auto record = reader.next()) {
       const BlockId parent = record->parent == kNoParent ? kNoBlock : block_of[record->parent];
@@ -188,7 +184,7 @@ LoadedPrefixes load_prefix_file(const std::string& path, BlockManager& blocks,
         std::memcpy(memory(block), record->data.data(), record->data.size());
         ++loaded.blocks;
       } else if (block == kNoBlock) {
-        loaded.message = cat(path, ": ", loaded.blocks, " of ", reader.num_records(),
+        loaded.message = cat(source, ": ", loaded.blocks, " of ", reader.num_records(),
                              " blocks fit, the most recently used ones");
         break;
       }
@@ -198,6 +194,19 @@ LoadedPrefixes load_prefix_file(const std::string& path, BlockManager& blocks,
     loaded.message = cat(error.what(), "; the prefix cache starts without it");
   }
   return loaded;
+}
+
+LoadedPrefixes load_prefix_file(const std::string& path, BlockManager& blocks,
+                                const PrefixFileLayout& layout, const BlockMemory& memory) {
+  if (!file_exists(path)) {
+    return {.message = cat(path, ": is not there; the prefix cache starts empty")};
+  }
+  try {
+    const MappedFile file(path);
+    return read_prefixes(file.bytes(), path, blocks, layout, memory);
+  } catch (const Error& error) {
+    return {.message = cat(error.what(), "; the prefix cache starts without it")};
+  }
 }
 
 }  // namespace axk1

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 
 #include "engine/block_manager.h"
@@ -33,5 +34,10 @@ struct LoadedPrefixes {
 // wrong with it.
 LoadedPrefixes load_prefix_file(const std::string& path, BlockManager& blocks,
                                 const PrefixFileLayout& layout, const BlockMemory& memory);
+
+// The same of a file's bytes; `source` is named in messages.
+LoadedPrefixes read_prefixes(std::span<const std::byte> bytes, const std::string& source,
+                             BlockManager& blocks, const PrefixFileLayout& layout,
+                             const BlockMemory& memory);
 
 }  // namespace axk1

@@ -49,10 +49,6 @@ SamplerMemory::SamplerMemory(size_t vocab_size) : scores_(vocab_size), counts_(v
   candidates_.reserve(vocab_size);
 }
 
-size_t SamplerMemory::bytes() const {
-  return scores_.size() * (sizeof(float) + sizeof(uint32_t) + sizeof(Candidate));
-}
-
 size_t index_of_max(std::span<const float> x) {
   // Maxima of lanes, which the compiler keeps in vectors, then the first place that has the
   // largest.

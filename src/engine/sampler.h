@@ -37,7 +37,9 @@ struct TokenLogprob {
 class SamplerMemory {
  public:
   explicit SamplerMemory(size_t vocab_size);
-  size_t bytes() const;
+  static size_t bytes(size_t vocab_size) {
+    return vocab_size * (sizeof(float) + sizeof(uint32_t) + sizeof(Candidate));
+  }
 
  private:
   friend class Sampler;

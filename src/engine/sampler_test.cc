@@ -194,6 +194,57 @@ TEST(Sampler, ImpossibleTokensAreNeverDrawn) {
   expect_frequencies(draw({.top_k = 4, .top_p = 0.999f}, {none, 0, none, none}), {0, 1, 0, 0});
 }
 
+TEST(Sampler, MaskedTokensAreNeverChosen) {
+  const std::vector<float> logits = logits_of(kEight);
+  const std::vector<uint32_t> mask = {0b10101010};
+  Sampler greedy({.temperature = 0}, logits.size());
+  EXPECT_EQ(greedy.sample(logits, {}, {}, mask), 5);  // the largest of 1, 3, 5, 7
+  Sampler sampler({.top_p = 0.99f, .seed = 3}, logits.size());
+  std::vector<int> counts(8);
+  for (int i = 0; i < 2000; ++i)
+    ++counts[static_cast<size_t>(sampler.sample(logits, {}, {}, mask))];
+  for (size_t i = 0; i < 8; i += 2) EXPECT_EQ(counts[i], 0);
+  for (size_t i = 1; i < 8; i += 2) EXPECT_GT(counts[i], 0);
+  // Where bias forbids all that the mask allows, the mask holds.
+  const float none = -std::numeric_limits<float>::infinity();
+  for (float temperature : {0.0f, 1.0f}) {
+    Sampler torn({.temperature = temperature, .logit_bias = {{6, none}}}, logits.size());
+    EXPECT_EQ(torn.sample(logits, {}, {}, std::vector<uint32_t>{1u << 6}), 6);
+  }
+  EXPECT_EQ(greedy.sample(std::vector<float>(8, std::nanf("")), {}, {}, mask), 1);
+}
+
+TEST(Sampler, LargestOfMany) {
+  for (size_t n : {1u, 31u, 32u, 33u, 100u}) {
+    for (size_t at = 0; at < n; ++at) {
+      std::vector<float> x(n, -2);
+      x[at] = -1;
+      EXPECT_EQ(index_of_max(x), at);
+      if (at + 1 < n) x[at + 1] = -1;
+      EXPECT_EQ(index_of_max(x), at);  // of equal ones the first
+      x[0] = std::nanf("");
+      if (at) {
+        EXPECT_EQ(index_of_max(x), at);
+      }
+    }
+  }
+}
+
+TEST(Sampler, SharedMemoryDoesNotMixStreams) {
+  const std::vector<float> logits = logits_of(kEight);
+  const SamplingOptions options{.top_p = 0.9f, .frequency_penalty = 0.5f, .seed = 4};
+  const auto memory = std::make_shared<SamplerMemory>(logits.size());
+  Sampler a(options, logits.size(), memory), b(options, logits.size(), memory);
+  Sampler alone(options, logits.size());
+  std::vector<TokenId> answer;
+  for (int i = 0; i < 100; ++i) {
+    const TokenId id = alone.sample(logits, {}, answer);
+    EXPECT_EQ(a.sample(logits, {}, answer), id);
+    EXPECT_EQ(b.sample(logits, {}, answer), id);
+    answer.push_back(id);
+  }
+}
+
 TEST(Sampler, SameSeedSameChoices) {
   const std::vector<float> logits = logits_of(kEight);
   const auto series = [&](uint64_t seed) {

@@ -70,11 +70,12 @@ ServicePlan plan_service(const StepModel& model, const ServicePlanOptions& optio
                                 context_blocks * sizeof(BlockId) +
                                 plan.context_tokens * 2 * sizeof(TokenId) +  // line and answer
                                 PromptLookup(plan.context_tokens).bytes();
+  const uint64_t sampling = SamplerMemory::bytes(answers.vocab_size);
   const uint64_t block_table = BlockManager::bytes_per_block(plan.block_tokens);
   const auto set_blocks = [&](uint64_t count) {
     plan.num_blocks = count;
     plan.cache = times(count, plan.block_bytes);
-    plan.tables = times(plan.max_sequences, per_sequence) + times(count, block_table);
+    plan.tables = sampling + times(plan.max_sequences, per_sequence) + times(count, block_table);
   };
 
   set_blocks(context_blocks);

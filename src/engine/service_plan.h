@@ -16,7 +16,7 @@ struct ServicePlan {
   uint64_t scratch = 0;  // activations of one step: there already
   uint64_t process = 0;  // program, tokenizer, connections: an allowance
   uint64_t logits = 0;   // [logit_rows, vocab_size]
-  uint64_t tables = 0;   // of blocks and of max_sequences requests of full length
+  uint64_t tables = 0;   // of blocks, of max_sequences requests of full length, of sampling
   uint64_t cache = 0;    // [num_blocks] blocks of latents
 
   uint64_t block_bytes = 0;

@@ -66,7 +66,7 @@ bool DraftGate::open(size_t num_tokens, double row_share) {
   if (rate_ > row_share) return true;
   closed_until_ = num_tokens + pause_;
   pause_ = std::min<size_t>(pause_ * 2, 4096);
-  rate_ = std::min(1.0, row_share + 0.25);  // the next try gets some drafts before it is judged
+  rate_ = row_share + 0.25;  // the next try gets some drafts before it is judged
   return false;
 }
 

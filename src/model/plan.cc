@@ -100,12 +100,45 @@ uint64_t machine_memory_bytes() {
   uint64_t bytes = pages > 0 && page_bytes > 0
                        ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page_bytes)
                        : 0;
-  for (const char* path :
-       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    const uint64_t limit = number_in_file(path);
-    if (limit > 0 && (bytes == 0 || limit < bytes)) bytes = limit;
+  const uint64_t limit = control_group_memory_bytes();
+  return limit > 0 && (bytes == 0 || limit < bytes) ? limit : bytes;
+}
+
+uint64_t control_group_memory_bytes(const std::string& groups, const std::string& process) {
+  uint64_t lowest = 0;
+  // Inside a container the process may name a group of the host that is not to be seen; the root
+  // is then its own group.
+  const auto look = [&](const std::string& root, const char* file, std::string group) {
+    for (;;) {
+      const uint64_t limit = number_in_file(cat(root, group, "/", file));
+      if (limit > 0 && (lowest == 0 || limit < lowest)) lowest = limit;
+      if (group.empty()) return;
+      group.resize(group.rfind('/'));
+    }
+  };
+  std::string text;
+  try {
+    text = read_file(process, 65536);
+  } catch (const Error&) {
   }
-  return bytes;
+  std::string unified, memory;  // paths, "" for the root
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    at = end + 1;
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos || second + 1 >= line.size() || line[second + 1] != '/')
+      continue;
+    const std::string controllers = cat(",", line.substr(first + 1, second - first - 1), ",");
+    std::string group = line.substr(second + 1);
+    if (group == "/") group.clear();
+    if (controllers == ",,") unified = group;
+    if (controllers.find(",memory,") != std::string::npos) memory = group;
+  }
+  look(groups, "memory.max", unified);
+  look(groups + "/memory", "memory.limit_in_bytes", memory);
+  return lowest;
 }
 
 uint64_t peak_memory_bytes() {

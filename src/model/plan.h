@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "model/config.h"
 #include "ops/latent_cache.h"
@@ -67,6 +68,11 @@ MemoryPlan plan_memory(const ModelConfig& config, const PlanOptions& options);
 // Memory that this process may use: the machine's, or the limit of its control group if lower.
 // 0 when it cannot be found out.
 uint64_t machine_memory_bytes();
+
+// The lowest limit of the control groups (version 1 or 2) that a process is in, as its file in
+// /proc says, and of those around them; 0: none. The arguments are for tests.
+uint64_t control_group_memory_bytes(const std::string& groups = "/sys/fs/cgroup",
+                                    const std::string& process = "/proc/self/cgroup");
 
 // Memory that this process has had at most, mapped files that were in memory counted. 0 when it
 // cannot be found out.
