@@ -67,6 +67,7 @@ struct NumberRule {
   // Multiples of step only. Nothing: any number.
   std::optional<Decimal> step;
   bool no_integers = false;  // not with step
+  bool plain = false;        // with step 1: written without fraction and exponent (draft 4)
 
   bool any() const { return !lo && !hi && !step && !no_integers; }
   bool empty() const;
