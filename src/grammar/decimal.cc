@@ -359,12 +359,9 @@ bool NumberRule::possible(const NumberText& text) const {
     for (; compare({m, zeros}, *span.hi) <= 0 && zeros + num_digits(m) <= kRoomyDigits; ++zeros) {
       if (hits({m, zeros}, {m + 1, zeros})) return true;
     }
-  } else if (hits({m, -f}, {m + 1, -f})) {
-    return true;
+    return false;
   }
-  if (text.part == NumberText::kPoint || plain) return false;
-  const Exponents e = exponents(text, span, *this);
-  return e.lo <= e.hi;
+  return hits({m, -f}, {m + 1, -f});
 }
 
 std::optional<NumberRule> intersect(const NumberRule& a, const NumberRule& b) {
