@@ -309,6 +309,7 @@ bool NumberRule::empty() const {
 
 bool NumberRule::accepts(const NumberText& text) const {
   if (any()) return true;
+  if (plain && text.part > NumberText::kInteger) return false;
   const int32_t exponent = (text.exponent_negative ? -text.exponent : text.exponent) -
                            text.num_fraction + static_cast<int32_t>(text.num_left_out);
   const Span span = text.negative ? mirrored(span_of(*this)) : span_of(*this);
@@ -328,6 +329,7 @@ bool NumberRule::accepts(const NumberText& text) const {
 bool NumberRule::possible(const NumberText& text) const {
   constexpr int kRoomyDigits = 30;  // beyond, a number must be right as it stands
   if (any()) return true;
+  if (plain && text.part > NumberText::kInteger) return false;
   Span span = text.negative ? mirrored(span_of(*this)) : span_of(*this);
   span.raise(kZeroValue, kClosed);
   const bool full = text.num_digits > kRoomyDigits || text.num_fraction >= kMaxFraction - 10;
@@ -357,12 +359,9 @@ bool NumberRule::possible(const NumberText& text) const {
     for (; compare({m, zeros}, *span.hi) <= 0 && zeros + num_digits(m) <= kRoomyDigits; ++zeros) {
       if (hits({m, zeros}, {m + 1, zeros})) return true;
     }
-  } else if (hits({m, -f}, {m + 1, -f})) {
-    return true;
+    return false;
   }
-  if (text.part == NumberText::kPoint) return false;
-  const Exponents e = exponents(text, span, *this);
-  return e.lo <= e.hi;
+  return hits({m, -f}, {m + 1, -f});
 }
 
 std::optional<NumberRule> intersect(const NumberRule& a, const NumberRule& b) {
@@ -375,6 +374,7 @@ std::optional<NumberRule> intersect(const NumberRule& a, const NumberRule& b) {
   out.lo_open = span.lo && span.lo_open;
   out.hi_open = span.hi && span.hi_open;
   out.no_integers = a.no_integers || b.no_integers;
+  out.plain = a.plain || b.plain;
   if (b.step && !a.step) out.step = b.step;
   if (a.step && b.step) {
     const int32_t exponent = std::min(a.step->exponent, b.step->exponent);

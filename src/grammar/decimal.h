@@ -67,11 +67,13 @@ struct NumberRule {
   // Multiples of step only. Nothing: any number.
   std::optional<Decimal> step;
   bool no_integers = false;  // not with step
+  bool plain = false;        // with step 1: written without fraction and exponent (draft 4)
 
   bool any() const { return !lo && !hi && !step && !no_integers; }
   bool empty() const;
-  // Whether the text so far can still become a number of the rule. Some spellings are not seen: of
-  // those with an exponent, only the ones whose mantissa is already complete.
+  // Whether the text so far can still become a number of the rule. An exponent is an end, not a way
+  // out: a mantissa must be able to go on to such a number without one, so that nobody is led to
+  // write 120e-1 where 12 was meant.
   bool possible(const NumberText& text) const;
   bool accepts(const NumberText& text) const;  // text is complete
 };

@@ -37,6 +37,7 @@ std::vector<StringRule> complement_rule(const StringRule& rule) {
 
 std::vector<NumberRule> complement_rule(const NumberRule& rule) {
   std::vector<NumberRule> out;
+  if (rule.plain) throw NodeStore::NotExact{"type"};
   if (rule.lo) {
     NumberRule below;
     below.hi = rule.lo;

@@ -243,6 +243,7 @@ std::vector<NumberRule> SchemaReader::read_numbers(const Object& schema, bool in
   if (integers_only) {
     NumberRule integers;
     integers.step = Decimal{1, 0};
+    integers.plain = draft_ == Draft::k4;
     const auto both = axk1::intersect(rule, integers);
     if (!both) unsupported("multipleOf", "has too many digits");
     rule = *both;
