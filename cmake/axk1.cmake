@@ -77,6 +77,9 @@ function(axk1_program name dir)
   add_executable(${name} ${PROJECT_SOURCE_DIR}/${dir}/${name}_main.cc)
   target_link_libraries(${name} PRIVATE ${name}_apps axk1_options)
   target_compile_definitions(${name} PRIVATE AXK1_VERSION="${PROJECT_VERSION}")
+  # Only these few files know the version: a new one does not compile everything anew.
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/${dir}/serve_command.cc PROPERTIES
+    COMPILE_DEFINITIONS AXK1_VERSION="${PROJECT_VERSION}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
   axk1_tests(${name}_apps ${dir} ${name}_apps)
 endfunction()

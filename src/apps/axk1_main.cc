@@ -16,6 +16,8 @@ int main(int argc, char** argv) {
 
   axk1::add_chat_command(app);
   axk1::add_run_command(app);
+  axk1::add_serve_command(app);
+  axk1::add_keys_command(app);
   axk1::add_inspect_command(app);
   axk1::add_convert_command(app);
   axk1::add_logits_command(app);

@@ -2,30 +2,55 @@
 
 namespace axk1 {
 
-AnswerSplitter::AnswerSplitter(const AnswerForm& form)
-    : think_(form.opens_thinking), tools_(form.tools) {}
+AnswerSplitter::AnswerSplitter(const AnswerForm& form) : think_(form.opens_thinking) {
+  if (form.tools) calls_.emplace(ToolCallParserOptions{.streamed = true});
+}
 
-void AnswerSplitter::content(std::string&& text, bool, std::vector<AnswerPart>& out) {
-  if (!text.empty()) out.push_back({.kind = AnswerPart::Kind::kContent, .text = std::move(text)});
+void AnswerSplitter::add(std::vector<ToolCallEvent>&& events, std::vector<AnswerPart>& out) {
+  using Kind = ToolCallEvent::Kind;
+  for (ToolCallEvent& event : events) {
+    switch (event.kind) {
+      case Kind::kContent:
+        out.push_back({.kind = AnswerPart::Kind::kContent, .text = std::move(event.text)});
+        break;
+      case Kind::kBegin:
+        out.push_back({.kind = AnswerPart::Kind::kToolCall,
+                       .call_idx = event.call_idx,
+                       .name = std::move(event.text)});
+        break;
+      case Kind::kArguments:
+        out.push_back({.kind = AnswerPart::Kind::kToolArguments,
+                       .text = std::move(event.text),
+                       .call_idx = event.call_idx});
+        break;
+      case Kind::kEnd:
+        break;
+    }
+  }
+}
+
+void AnswerSplitter::add(ThinkSplitter::Piece&& piece, std::vector<AnswerPart>& out) {
+  if (!piece.reasoning.empty()) {
+    out.push_back({.kind = AnswerPart::Kind::kReasoning, .text = std::move(piece.reasoning)});
+  }
+  if (piece.content.empty()) return;
+  if (calls_) {
+    add(calls_->push(piece.content), out);
+  } else {
+    out.push_back({.kind = AnswerPart::Kind::kContent, .text = std::move(piece.content)});
+  }
 }
 
 std::vector<AnswerPart> AnswerSplitter::push(std::string_view text) {
   std::vector<AnswerPart> out;
-  ThinkSplitter::Piece piece = think_.push(text);
-  if (!piece.reasoning.empty()) {
-    out.push_back({.kind = AnswerPart::Kind::kReasoning, .text = std::move(piece.reasoning)});
-  }
-  content(std::move(piece.content), false, out);
+  add(think_.push(text), out);
   return out;
 }
 
 std::vector<AnswerPart> AnswerSplitter::finish() {
   std::vector<AnswerPart> out;
-  ThinkSplitter::Piece piece = think_.finish();
-  if (!piece.reasoning.empty()) {
-    out.push_back({.kind = AnswerPart::Kind::kReasoning, .text = std::move(piece.reasoning)});
-  }
-  content(std::move(piece.content), true, out);
+  add(think_.finish(), out);
+  if (calls_) add(calls_->finish(), out);
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chat/think.h"
+#include "grammar/tool_call_parser.h"
 
 namespace axk1 {
 
@@ -25,7 +26,7 @@ struct AnswerPart {
 
 struct AnswerForm {
   bool opens_thinking = false;  // the prompt ended inside the reasoning
-  bool tools = false;           // <tool_call> blocks are calls
+  bool tools = false;           // <tool_call> blocks are calls, and a constraint keeps them so
 };
 
 // One per answer. What comes out does not depend on how the text was cut.
@@ -37,14 +38,14 @@ class AnswerSplitter {
   std::vector<AnswerPart> finish();
 
   bool in_reasoning() const { return think_.in_reasoning(); }
-  bool called() const { return num_calls_ > 0; }  // a tool call began
+  bool called() const { return calls_ && calls_->num_calls() > 0; }  // a tool call began
 
  private:
-  void content(std::string&& text, bool last, std::vector<AnswerPart>& out);
+  void add(ThinkSplitter::Piece&& piece, std::vector<AnswerPart>& out);
+  static void add(std::vector<ToolCallEvent>&& events, std::vector<AnswerPart>& out);
 
   ThinkSplitter think_;
-  bool tools_;
-  size_t num_calls_ = 0;
+  std::optional<ToolCallParser> calls_;
 };
 
 }  // namespace axk1

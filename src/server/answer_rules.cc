@@ -1,6 +1,9 @@
 #include "server/answer_rules.h"
 
+#include <algorithm>
+
 #include "server/api_error.h"
+#include "server/constraint_cache.h"
 
 namespace axk1 {
 namespace {
@@ -75,16 +78,16 @@ void read_tools(const json::ObjectReader& reader, AnswerRules& rules) {
   if (const json::value* choice = reader.find("tool_choice")) {
     read_tool_choice(reader, *choice, rules);
   }
+  if (rules.calls_possible() && rules.format != AnswerRules::Format::kText) {
+    reader.refuse("response_format", "together with tools it is not computed here",
+                  ErrorCode::kUnsupported);
+  }
   const bool forced =
       rules.tool_choice == ToolChoice::kRequired || rules.tool_choice == ToolChoice::kNamed;
   if (forced && rules.tools.empty()) reader.refuse("tool_choice", "needs tools");
   if (rules.tool_choice == ToolChoice::kNamed &&
       std::find(names.begin(), names.end(), rules.tool_name) == names.end()) {
     reader.refuse("tool_choice", cat("no tool is named \"", printable(rules.tool_name), "\""));
-  }
-  if (forced && rules.format != AnswerRules::Format::kText) {
-    reader.refuse("response_format",
-                  "an answer cannot be both tool calls and JSON of another form");
   }
   rules.parallel_calls = reader.bool_or("parallel_tool_calls", true);
 }
@@ -139,15 +142,71 @@ void apply_rules(const AnswerRules& rules, json::object& variables) {
   if (rules.thinking) variables["enable_thinking"] = *rules.thinking;
 }
 
-std::unique_ptr<TokenConstraint> make_constraint(const ServedModel&, const AnswerRules& rules,
-                                                 bool) {
-  const auto refuse = [](const char* field) {
-    throw ApiError(400, "unsupported_value", cat(field, ": not computed here"), {.param = field});
-  };
-  if (rules.format != AnswerRules::Format::kText) refuse("response_format");
-  if (rules.calls_possible()) refuse("tools");
-  if (rules.thinking_budget) refuse("thinking_budget");
-  return nullptr;
+namespace {
+
+// A schema that is wrong or asks for what is not computed is the request's fault: `field` names it.
+std::shared_ptr<const Grammar> compile(
+    const ServedModel& model, const char* field, const std::string& key,
+    const std::function<std::shared_ptr<const Grammar>()>& make) {
+  model.require_tokenizer();
+  try {
+    return model.constraints->get(key, make);
+  } catch (const Error& error) {
+    const bool unsupported = error.code() == ErrorCode::kUnsupported;
+    throw ApiError(400, unsupported ? "unsupported_schema" : "invalid_schema",
+                   cat(field, ": ", error.what()), {.param = field});
+  }
+}
+
+std::unique_ptr<TokenConstraint> tool_constraint(const ServedModel& model,
+                                                 const AnswerRules& rules) {
+  std::vector<ToolSchema> schemas;
+  std::string key = "tools";
+  for (const json::value& tool : rules.tools) {
+    const json::object& function = tool.at("function").as_object();
+    const std::string name(function.at("name").as_string());
+    if (rules.tool_choice == ToolChoice::kNamed && name != rules.tool_name) continue;
+    json::value parameters = json::object{{"type", "object"}};
+    if (const json::value* found = function.if_contains("parameters"); found && !found->is_null()) {
+      parameters = *found;
+    }
+    key += cat('\n', name, '\n', json::to_text(parameters));
+    schemas.push_back({name, std::move(parameters)});
+  }
+  const auto grammar =
+      compile(model, "tools", key, [&schemas] { return compile_tool_calls(schemas); });
+  return make_tool_constraint(
+      model.constraints->vocabulary(), grammar,
+      {.required = rules.tool_choice != ToolChoice::kAuto, .parallel = rules.parallel_calls});
+}
+
+std::unique_ptr<TokenConstraint> format_constraint(const ServedModel& model,
+                                                   const AnswerRules& rules) {
+  const bool any = rules.format == AnswerRules::Format::kJsonObject;
+  const auto grammar = compile(
+      model, "response_format", any ? "object" : cat("schema\n", json::to_text(rules.schema)),
+      [&] { return any ? compile_any_json_object() : compile_json_schema(rules.schema); });
+  return make_json_constraint(model.constraints->vocabulary(), grammar);
+}
+
+}  // namespace
+
+std::unique_ptr<TokenConstraint> make_constraint(const ServedModel& model, const AnswerRules& rules,
+                                                 bool opens_thinking) {
+  std::unique_ptr<TokenConstraint> inner;
+  if (rules.calls_possible()) {
+    inner = tool_constraint(model, rules);
+  } else if (rules.format != AnswerRules::Format::kText) {
+    inner = format_constraint(model, rules);
+  }
+  if (!inner && !rules.thinking_budget) return nullptr;
+  const bool may_open = !opens_thinking && rules.thinking.value_or(false);
+  if (!opens_thinking && !may_open) return inner;
+  model.require_tokenizer();
+  return make_thinking_constraint(
+      model.constraints->vocabulary(),
+      {.in_reasoning = opens_thinking, .may_open = may_open, .budget = rules.thinking_budget},
+      std::move(inner));
 }
 
 }  // namespace axk1

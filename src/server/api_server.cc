@@ -8,9 +8,11 @@
 
 #include "base/rng.h"
 #include "server/anthropic_messages.h"
+#include "server/metrics.h"
 #include "server/openai_chat.h"
 #include "server/openai_completions.h"
 #include "server/openai_responses.h"
+#include "server/rate_limits.h"
 #include "server/text_endpoints.h"
 #include "server/worker_pool.h"
 
@@ -55,6 +57,10 @@ bool is_json_type(std::string_view content_type) {
          equal_ignoring_case(type.substr(0, end + 1), "application/json");
 }
 
+double steady_seconds() {
+  return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+}
+
 HttpResponse json_response(const json::object& body) {
   HttpResponse response;
   response.body = json::to_text(body);
@@ -70,9 +76,10 @@ struct ApiServer::Impl : HttpApp {
         service(the_service),
         options(the_options),
         rng(std::random_device{}() * 0x100000001ull + std::random_device{}()),
+        metrics(model.names.front(), options.version),
         http(options.http, *this),
         generations(
-            service, [this](std::function<void()> task) { http.post(std::move(task)); },
+            service, metrics, [this](std::function<void()> task) { http.post(std::move(task)); },
             options.generation),
         workers(options.worker_threads) {
     add_routes();
@@ -83,10 +90,13 @@ struct ApiServer::Impl : HttpApp {
   using TextEndpoint = json::object(const json::value&, const ServedModel&);
   void add_json(const char* path, Prepare* prepare, ErrorForm form = ErrorForm::kOpenAi);
   void add_text(const char* path, TextEndpoint* endpoint, ErrorForm form = ErrorForm::kOpenAi);
+  void start_generation(const std::shared_ptr<Exchange>& exchange, PreparedRequest request,
+                        ErrorForm form);
+  ApiError rate_limit_error(const RateLimiter::Refusal& refusal);
+  std::optional<ApiError> check_key(const HttpRequest& head, const Route& route);
   RequestScope scope_of(const HttpRequest& request);
   void answer_later(const std::shared_ptr<Exchange>& exchange, std::function<HttpResponse()> work);
   void send_error(Exchange& exchange, const std::exception& error, ErrorForm form);
-  void drain();
 
   Admission admit(HttpRequest& head) override;
   void handle(std::shared_ptr<Exchange> exchange) override;
@@ -103,9 +113,12 @@ struct ApiServer::Impl : HttpApp {
   CompletionService& service;
   ApiServerOptions options;
   Rng rng;
+  Metrics metrics;
+  RateLimiter limiter;
   Router router;
   HttpServer http;
   GenerationRunner generations;
+  uint64_t ticks = 0;
   bool draining = false;  // not ready: a signal came
   bool drained = false;   // the service takes nothing new
   Clock::time_point drain_start;
@@ -135,6 +148,15 @@ void ApiServer::Impl::add_routes() {
         exchange->send(json_response({{"version", options.version}}));
       },
       open);
+  router.add(
+      "GET", "/metrics",
+      [this](const auto& exchange) {
+        exchange->send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                        .body = metrics.text(service.stats(), {.connections = http.connections(),
+                                                               .active_requests = http.active(),
+                                                               .draining = draining})});
+      },
+      {.access = options.open_metrics ? Access::kOpen : Access::kKey});
   router.add("GET", "/v1/models",
              [this](const auto& exchange) { exchange->send(json_response(models_json(model))); });
   router.add("GET", "/v1/models/*", [this](const auto& exchange) {
@@ -172,7 +194,7 @@ void ApiServer::Impl::add_json(const char* path, Prepare* prepare, ErrorForm for
         const json::value body = json::parse(exchange->request().body, "request");
         const auto prepared = std::make_shared<PreparedRequest>(prepare(body, scope));
         http.post([this, exchange, prepared, form] {
-          if (!exchange->closed()) generations.run(exchange, std::move(*prepared), form);
+          start_generation(exchange, std::move(*prepared), form);
         });
       } catch (const std::exception& error) {
         const ApiError answer = api_error_of(error);
@@ -181,6 +203,24 @@ void ApiServer::Impl::add_json(const char* path, Prepare* prepare, ErrorForm for
     });
   };
   router.add("POST", path, handler, {.errors = form, .json_body = true});
+}
+
+void ApiServer::Impl::start_generation(const std::shared_ptr<Exchange>& exchange,
+                                       PreparedRequest request, ErrorForm form) {
+  if (exchange->closed()) return;
+  const ExchangeNotes& notes = *exchange->request().notes;
+  if (const auto refusal =
+          limiter.take_prompt(notes.key_id, request.prompt_tokens, steady_seconds())) {
+    return send_error(*exchange, rate_limit_error(*refusal), form);
+  }
+  generations.run(exchange, std::move(request), form);
+}
+
+ApiError ApiServer::Impl::rate_limit_error(const RateLimiter::Refusal& refusal) {
+  metrics.refused(refusal.what);
+  return ApiError(429, "rate_limit_exceeded",
+                  cat("this key's limit on ", refusal.what, " is reached"),
+                  {.retry_after_seconds = std::max(0.001, refusal.retry_after_seconds)});
 }
 
 RequestScope ApiServer::Impl::scope_of(const HttpRequest& request) {
@@ -231,6 +271,11 @@ HttpApp::Admission ApiServer::Impl::admit(HttpRequest& head) {
     notes.trace_id = std::string(trace.substr(3, 32));
   }
   const Router::Match match = router.find(head.method, head.path);
+  notes.route = match.route ? match.route->path : "";
+  notes.headers = cors_headers(options.origins, head);
+  if (const std::string why = origin_refusal(options.origins, head); !why.empty()) {
+    return refuse(head, ApiError(403, "origin_not_allowed", why));
+  }
   if (match.allowed.empty() && head.method != "OPTIONS") {
     return refuse(head,
                   ApiError(404, "not_found", cat("there is nothing at ", printable(head.path))));
@@ -239,6 +284,7 @@ HttpApp::Admission ApiServer::Impl::admit(HttpRequest& head) {
     HttpResponse response{.status = 204, .content_type = ""};
     std::string allow = "OPTIONS";
     for (const std::string& method : match.allowed) allow += ", " + method;
+    response.headers = preflight_headers(options.origins, head, allow);
     response.headers.emplace_back("Allow", allow);
     return {.refusal = std::move(response)};
   }
@@ -265,7 +311,33 @@ HttpApp::Admission ApiServer::Impl::admit(HttpRequest& head) {
                          cat("found content-encoding ", printable(encoding), ", expected none")));
     }
   }
+  if (const auto error = check_key(head, *match.route)) return refuse(head, *error);
   return {.max_body_bytes = match.route->options.max_body_bytes};
+}
+
+// Who asks, and whether it may now.
+std::optional<ApiError> ApiServer::Impl::check_key(const HttpRequest& head, const Route& route) {
+  if (!options.keys || route.options.access == Access::kOpen) return std::nullopt;
+  // OpenAI's clients send a bearer token, Anthropic's x-api-key.
+  std::string_view secret = head.header("x-api-key");
+  const std::string_view authorization = head.header("authorization");
+  if (authorization.size() > 7 && equal_ignoring_case(authorization.substr(0, 7), "bearer ")) {
+    secret = authorization.substr(7);
+  }
+  const auto key = secret.empty() ? nullptr : options.keys->find(secret, std::time(nullptr));
+  if (!key) {
+    metrics.refused("key");
+    return ApiError(401, "invalid_api_key",
+                    secret.empty() ? "an API key is needed: Authorization: Bearer KEY"
+                                   : "the API key is not valid here");
+  }
+  ExchangeNotes& notes = *head.notes;
+  notes.key_id = key->id;
+  notes.tenant = key->tenant;
+  if (!route.options.json_body) return std::nullopt;
+  if (const auto refusal = limiter.begin(*key, steady_seconds())) return rate_limit_error(*refusal);
+  notes.counted = true;
+  return std::nullopt;
 }
 
 void ApiServer::Impl::handle(std::shared_ptr<Exchange> exchange) {
@@ -302,13 +374,29 @@ void ApiServer::Impl::complete_head(const HttpRequest& request, HttpResponse& he
     head.headers.emplace_back("traceparent", std::string(request.header("traceparent")));
   }
   head.headers.insert(head.headers.end(), notes.headers.begin(), notes.headers.end());
+  if (notes.key_id.empty()) return;
+  const HttpHeaders limits =
+      form_of(request) == ErrorForm::kAnthropic
+          ? limiter.anthropic_headers(notes.key_id, steady_seconds(), std::time(nullptr))
+          : limiter.openai_headers(notes.key_id, steady_seconds());
+  head.headers.insert(head.headers.end(), limits.begin(), limits.end());
 }
 
-void ApiServer::Impl::over(const HttpRequest&, const ExchangeResult&) {}
+void ApiServer::Impl::over(const HttpRequest& request, const ExchangeResult& result) {
+  const ExchangeNotes& notes = *request.notes;
+  if (notes.counted) limiter.end(notes.key_id, notes.completion_tokens, steady_seconds());
+  metrics.request_over(notes.route, notes.route.empty() ? "" : request.method, result.status,
+                       result.seconds);
+  if (!options.access_log) return;
+  const double wall =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  if (!options.access_log->write(access_line(request, result, wall))) metrics.log_lines_dropped(1);
+}
 
 void ApiServer::Impl::tick() {
   const auto now = Clock::now();
   generations.tick(now);
+  if (options.keys && ++ticks % 10 == 0) options.keys->refresh();
   if (!draining) return;
   if (!drained && now - drain_start >= options.drain_grace) {
     drained = true;

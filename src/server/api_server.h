@@ -7,8 +7,11 @@
 #include <vector>
 
 #include "engine/completion_service.h"
+#include "server/access_log.h"
+#include "server/api_keys.h"
 #include "server/generation.h"
 #include "server/http_server.h"
+#include "server/origin_rules.h"
 #include "server/router.h"
 #include "server/served_model.h"
 
@@ -19,8 +22,11 @@ struct ApiServerOptions {
   GenerationLimits generation;
   ApiLimits limits;
   std::string version;
-  std::vector<std::string> cors_origins;  // "*": all
-  size_t worker_threads = 2;              // that translate requests
+  OriginRules origins;
+  ApiKeys* keys = nullptr;          // null: nobody needs a key; outlives the server, its alone
+  AccessLog* access_log = nullptr;  // null: none; outlives the server
+  bool open_metrics = false;        // /metrics needs no key
+  size_t worker_threads = 2;        // that translate requests
   // After the first signal: how long new requests are still taken (until load balancers have seen
   // /ready), and how long running ones may go on.
   std::chrono::milliseconds drain_grace{500};

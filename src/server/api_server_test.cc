@@ -160,24 +160,28 @@ TEST_F(ApiServerTest, MalformedRequestsAreAnsweredByName) {
   const std::pair<std::string, const char*> cases[] = {
       {"GARBAGE\r\n\r\n", "400"},
       {"GET / HTTP/9.9\r\n\r\n", "400"},
-      {"GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n", "400"},
-      {"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", "400"},
+      {"GET http://localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", "400"},
+      {"GET /%zz HTTP/1.1\r\nHost: localhost\r\n\r\n", "400"},
       {get_text("/nowhere"), "404"},
       {get_text(kChat), "405"},
-      {"BREW " + kChat + " HTTP/1.1\r\nHost: x\r\n\r\n", "405"},
+      {"BREW " + kChat + " HTTP/1.1\r\nHost: localhost\r\n\r\n", "405"},
       {get_text("/health", long_header), "431"},
       {post_text(kChat, std::string(1001, ' ')), "413"},
-      {"POST " + kChat + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" +
+      {"POST " + kChat +
+           " HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" +
            std::string(1001, ' ') + "\r\n0\r\n\r\n",
        "413"},
-      {"POST " + kChat + " HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "400"},
+      {"POST " + kChat + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", "400"},
       {"POST " + kChat +
-           " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-       "400"},
-      {"POST " + kChat + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+           " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: "
+           "chunked\r\n\r\n",
        "400"},
       {"POST " + kChat +
-           " HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}",
+           " HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+       "400"},
+      {"POST " + kChat +
+           " HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: "
+           "2\r\n\r\n{}",
        "415"},
       {post_text(kChat, "{}", "Content-Encoding: gzip\r\n"), "415"},
       {post_text(kChat, ""), "400"},
@@ -202,10 +206,11 @@ TEST_F(ApiServerTest, MalformedRequestsAreAnsweredByName) {
 
 TEST_F(ApiServerTest, MethodsThatEveryPathHas) {
   start({"a", ""});
-  const std::string head = ask("HEAD /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+  const std::string head =
+      ask("HEAD /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
   EXPECT_THAT(head, StartsWith("HTTP/1.1 200"));
   EXPECT_EQ(body_of(head), "");
-  EXPECT_THAT(ask("OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: x\r\n\r\n"),
+  EXPECT_THAT(ask("OPTIONS /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n\r\n"),
               HasSubstr("Allow: OPTIONS, POST\r\n"));
   EXPECT_THAT(ask(get_text(kChat)), HasSubstr("Allow: POST\r\n"));
 }
@@ -216,7 +221,7 @@ TEST_F(ApiServerTest, SlowRequestsEnd) {
   options.http.idle_timeout = std::chrono::milliseconds(150);
   start({"a", ""}, options);
   EXPECT_THAT(ask("GET /health HTTP/1.1\r\n"), StartsWith("HTTP/1.1 408"));
-  EXPECT_THAT(ask("POST " + kChat + " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{"),
+  EXPECT_THAT(ask("POST " + kChat + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n{"),
               StartsWith("HTTP/1.1 408"));
   EXPECT_EQ(ask(""), "");
 }
@@ -343,6 +348,86 @@ TEST_F(ApiServerTest, RequestIdsAndTraceparentPassThrough) {
   const std::string other = ask(get_text("/health", "X-Request-Id: a b\r\ntraceparent: 00-zz\r\n"));
   EXPECT_THAT(other, HasSubstr("x-request-id: req_"));
   EXPECT_THAT(other, Not(HasSubstr("traceparent")));
+}
+
+TEST_F(ApiServerTest, KeysAreAskedForAndLimited) {
+  const TempDir dir;
+  ApiKeys keys(dir.path() + "/keys.db", true);
+  const std::string secret =
+      keys.add({.tenant = "team", .limits = {.requests_per_minute = 2, .tokens_per_minute = 1000}},
+               std::time(nullptr))
+          .secret;
+  ApiServerOptions options;
+  options.keys = &keys;
+  start({"a", ""}, options);
+  const std::string bearer = "Authorization: Bearer " + secret + "\r\n";
+  EXPECT_THAT(ask(get_text("/health")), StartsWith("HTTP/1.1 200"));
+  for (const char* path : {"/v1/models", "/metrics"}) {
+    EXPECT_THAT(ask(get_text(path)), StartsWith("HTTP/1.1 401")) << path;
+    EXPECT_THAT(ask(get_text(path, bearer)), StartsWith("HTTP/1.1 200")) << path;
+  }
+  EXPECT_THAT(ask(post_text(kChat, kHello)), HasSubstr(R"("code":"invalid_api_key")"));
+  EXPECT_THAT(ask(post_text(kChat, kHello, "Authorization: Bearer wrong\r\n")),
+              StartsWith("HTTP/1.1 401"));
+  const std::string first = ask(post_text(kChat, kHello, bearer));
+  EXPECT_THAT(first, StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(first, HasSubstr("x-ratelimit-limit-requests: 2\r\n"));
+  EXPECT_THAT(first, HasSubstr("x-ratelimit-remaining-requests: 1\r\n"));
+  EXPECT_EQ(service_->input(0).tenant, "team");
+  EXPECT_THAT(ask(post_text("/v1/messages",
+                            R"({"max_tokens": 5, "messages": [{"role": "user", "content": "x"}]})",
+                            "x-api-key: " + secret + "\r\n")),
+              HasSubstr("anthropic-ratelimit-requests-remaining: 0\r\n"));
+  const std::string third = ask(post_text(kChat, kHello, bearer));
+  EXPECT_THAT(third, StartsWith("HTTP/1.1 429"));
+  EXPECT_THAT(third, HasSubstr("Retry-After: "));
+  EXPECT_THAT(third, HasSubstr(R"("type":"rate_limit_error")"));
+}
+
+TEST_F(ApiServerTest, EveryApiAnswers) {
+  start({"안녕", ""});
+  const std::pair<const char*, const char*> cases[] = {
+      {"/v1/chat/completions", R"({"messages": [{"role": "user", "content": "x"}]})"},
+      {"/v1/completions", R"({"prompt": "x"})"},
+      {"/v1/responses", R"({"input": "x"})"},
+      {"/v1/messages", R"({"max_tokens": 5, "messages": [{"role": "user", "content": "x"}]})"},
+      {"/v1/messages/count_tokens", R"({"messages": [{"role": "user", "content": "x"}]})"},
+      {"/v1/score", R"({"input": [1, 2]})"},
+      {"/tokenize", R"({"prompt": "안녕", "return_token_strs": true})"},
+      {"/detokenize", R"({"tokens": [5, 6]})"},
+      {"/apply-template", R"({"messages": [{"role": "user", "content": "x"}]})"},
+  };
+  for (const auto& [path, body] : cases) {
+    EXPECT_THAT(ask(post_text(path, body)), StartsWith("HTTP/1.1 200")) << path;
+    const std::string wrong = ask(post_text(path, "{}"));
+    EXPECT_THAT(wrong, StartsWith("HTTP/1.1 400")) << path;
+    EXPECT_THAT(wrong, HasSubstr(std::string_view(path).find("messages") != std::string::npos
+                                     ? R"({"type":"error","error":{"type":"invalid_request_error")"
+                                     : R"({"error":{"message":)"))
+        << path;
+  }
+  EXPECT_THAT(ask(get_text("/v1/models")), HasSubstr(R"("id":"nano")"));
+  EXPECT_THAT(ask(get_text("/v1/models/alias")), HasSubstr(R"("root":"nano")"));
+  EXPECT_THAT(ask(get_text("/v1/models/x")), StartsWith("HTTP/1.1 404"));
+  EXPECT_THAT(ask(get_text("/metrics")), HasSubstr("vllm:num_requests_running"));
+}
+
+TEST_F(ApiServerTest, PagesOfOthersAreKeptOut) {
+  ApiServerOptions options;
+  options.origins = {.allowed = {"https://chat.example"}, .loopback_host_only = true};
+  start({"a", ""}, options);
+  EXPECT_THAT(ask(post_text(kChat, kHello, "Origin: https://evil.example\r\n")),
+              StartsWith("HTTP/1.1 403"));
+  EXPECT_THAT(ask("GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n"),
+              StartsWith("HTTP/1.1 403"));
+  EXPECT_THAT(ask(post_text(kChat, kHello, "Origin: https://chat.example\r\n")),
+              HasSubstr("Access-Control-Allow-Origin: https://chat.example\r\n"));
+  const std::string preflight =
+      ask("OPTIONS " + kChat +
+          " HTTP/1.1\r\nHost: localhost\r\nOrigin: https://chat.example\r\n"
+          "Access-Control-Request-Headers: authorization,content-type\r\n\r\n");
+  EXPECT_THAT(preflight, StartsWith("HTTP/1.1 204"));
+  EXPECT_THAT(preflight, HasSubstr("Access-Control-Allow-Headers: authorization,content-type\r\n"));
 }
 
 TEST_F(ApiServerTest, OtherFilesMayAddRoutes) {

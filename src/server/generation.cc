@@ -4,6 +4,7 @@
 #include <cmath>
 #include <mutex>
 
+#include "server/metrics.h"
 #include "server/sse.h"
 
 namespace axk1 {
@@ -60,7 +61,8 @@ class Generation : public std::enable_shared_from_this<Generation> {
         form_(form),
         ids_(request_.inputs.size()),
         ended_(request_.inputs.size()),
-        usage_(request_.inputs.size()) {}
+        usage_(request_.inputs.size()),
+        last_token_(request_.inputs.size()) {}
 
   bool over() const { return over_; }
 
@@ -90,10 +92,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     if (over_ || ended_[choice]) return;
     ExchangeNotes& notes = *exchange_->request().notes;
     usage_[choice] = delta.usage;
-    if (!delta.ids.empty() && notes.first_token_seconds < 0) {
-      notes.first_token_seconds =
-          std::chrono::duration<double>(Clock::now() - exchange_->request().received).count();
-    }
+    if (!delta.ids.empty()) count_tokens(choice, delta.ids.size());
     if (!delta.error.empty()) {
       return fail(ApiError(500, "generation_failed", delta.error));
     }
@@ -132,6 +131,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void fail(const ApiError& error) {
     if (over_) return;
     exchange_->request().notes->error_code = error.api_code();
+    exchange_->request().notes->finish_reason = "error";
     if (started_) {
       out_.clear();
       request_.writer->fail(error, out_);
@@ -171,9 +171,28 @@ class Generation : public std::enable_shared_from_this<Generation> {
       return;
     }
     const bool draining = result.refusal == Refusal::kDraining;
+    runner_.metrics_.refused(draining ? "draining" : "overloaded");
     fail(ApiError(503, draining ? "draining" : "overloaded",
                   draining ? "the server is shutting down" : "too many requests wait already",
                   {.retry_after_seconds = std::max(1.0, result.retry_after_seconds)}));
+  }
+
+  void count_tokens(size_t choice, size_t count) {
+    const auto now = Clock::now();
+    ExchangeNotes& notes = *exchange_->request().notes;
+    if (notes.first_token_seconds < 0) {
+      notes.first_token_seconds = seconds_since_request(now);
+      runner_.metrics_.first_token(notes.first_token_seconds);
+    }
+    Clock::time_point& last = last_token_[choice];
+    if (last != Clock::time_point()) {
+      runner_.metrics_.next_tokens(count, std::chrono::duration<double>(now - last).count());
+    }
+    last = now;
+  }
+
+  double seconds_since_request(Clock::time_point now) const {
+    return std::chrono::duration<double>(now - exchange_->request().received).count();
   }
 
   void send_whole() {
@@ -189,12 +208,13 @@ class Generation : public std::enable_shared_from_this<Generation> {
 
   void client_left() {
     if (over_) return;
-    exchange_->request().notes->finish_reason = "client_left";
+    exchange_->request().notes->finish_reason = "abort";
     end();
   }
 
   // Nothing is written any more; what still runs is cancelled.
   void end() {
+    if (over_) return;
     over_ = true;
     ExchangeNotes& notes = *exchange_->request().notes;
     notes.prompt_tokens = request_.prompt_tokens;
@@ -203,6 +223,13 @@ class Generation : public std::enable_shared_from_this<Generation> {
       notes.completion_tokens += usage_[i].completion_tokens;
       notes.cached_tokens = std::max(notes.cached_tokens, usage_[i].cached_tokens);
     }
+    if (notes.finish_reason.empty()) notes.finish_reason = "error";
+    runner_.metrics_.generation_over(
+        {.finish_reason = notes.finish_reason,
+         .prompt_tokens = notes.prompt_tokens,
+         .completion_tokens = notes.completion_tokens,
+         .seconds = seconds_since_request(Clock::now()),
+         .first_token_seconds = std::max(notes.first_token_seconds, 0.0)});
   }
 
   GenerationRunner& runner_;
@@ -212,6 +239,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::vector<std::optional<uint64_t>> ids_;
   std::vector<bool> ended_;
   std::vector<CompletionUsage> usage_;
+  std::vector<Clock::time_point> last_token_;
   size_t num_ended_ = 0;
   bool started_ = false;  // the head of a stream was given
   bool over_ = false;
@@ -237,8 +265,12 @@ void GenerationRunner::Mailbox::deliver() {
   for (Item& item : taken) item.generation->take(item.choice, std::move(item.delta));
 }
 
-GenerationRunner::GenerationRunner(CompletionService& service, Post post, GenerationLimits limits)
-    : service_(service), limits_(limits), mailbox_(std::make_shared<Mailbox>(std::move(post))) {}
+GenerationRunner::GenerationRunner(CompletionService& service, Metrics& metrics, Post post,
+                                   GenerationLimits limits)
+    : service_(service),
+      metrics_(metrics),
+      limits_(limits),
+      mailbox_(std::make_shared<Mailbox>(std::move(post))) {}
 
 GenerationRunner::~GenerationRunner() {
   mailbox_->close();

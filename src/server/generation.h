@@ -23,6 +23,7 @@ struct GenerationLimits {
 };
 
 class Generation;
+class Metrics;
 
 // All calls on the I/O thread, except that the service's thread delivers deltas through it.
 class GenerationRunner {
@@ -31,7 +32,8 @@ class GenerationRunner {
   using Post = std::function<void(std::function<void()>)>;
 
   // `post` runs a task on the I/O thread.
-  GenerationRunner(CompletionService& service, Post post, GenerationLimits limits);
+  GenerationRunner(CompletionService& service, Metrics& metrics, Post post,
+                   GenerationLimits limits);
   // No delta is delivered afterwards, however late the service gives it.
   ~GenerationRunner();
   GenerationRunner(const GenerationRunner&) = delete;
@@ -51,6 +53,7 @@ class GenerationRunner {
   struct Mailbox;
 
   CompletionService& service_;
+  Metrics& metrics_;
   GenerationLimits limits_;
   std::shared_ptr<Mailbox> mailbox_;
   std::vector<std::shared_ptr<Generation>> live_;

@@ -15,7 +15,9 @@ using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 // What of a request the access log tells besides the request line; handlers fill it.
 struct ExchangeNotes {
-  std::string request_id, trace_id, tenant, key_id, model, finish_reason, error_code;
+  std::string request_id, trace_id, tenant, key_id, finish_reason, error_code;
+  std::string route;     // the path of the route that answers; "": none
+  bool counted = false;  // against the key's limits
   size_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
   double first_token_seconds = -1;  // after `received`; -1: none came
   HttpHeaders headers;              // that the answer is to carry

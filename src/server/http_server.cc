@@ -326,24 +326,30 @@ class StreamConnection : public Connection {
     }
     parser.body_limit(max_body);
     if (unread_ && equal_ignoring_case(request.header("expect"), "100-continue")) {
-      if (!co_await write_all("HTTP/1.1 100 Continue\r\n\r\n")) co_return false;
+      if (!co_await write_all("HTTP/1.1 100 Continue\r\n\r\n")) co_return abandon(request);
     }
     arm(server_.options.body_timeout);
     const auto [body_ec, body_n] = co_await http::async_read(stream_, buffer_, parser, kToken);
     (void)body_n;
     disarm();
-    if (left_) co_return false;
+    if (left_) co_return abandon(request);
     if (body_ec) {
       if (timed_out_) co_return co_await refuse(request, 408, "the body took too long to arrive");
       if (body_ec == http::error::body_limit) {
         co_return co_await refuse(request, 413, too_large(max_body));
       }
-      if (!is_malformed(body_ec)) co_return false;
+      if (!is_malformed(body_ec)) co_return abandon(request);
       co_return co_await refuse(request, 400, "the body is not valid HTTP");
     }
     unread_ = false;
     request.body = std::move(parser.get().body());
     co_return co_await answer(std::move(request));
+  }
+
+  // The client left in the middle of a request that was let in.
+  bool abandon(const HttpRequest& request) {
+    server_.app.over(request, {.seconds = seconds_since(request.received), .aborted = true});
+    return false;
   }
 
   static std::string too_large(size_t max_body) {

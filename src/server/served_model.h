@@ -13,6 +13,8 @@
 
 namespace axk1 {
 
+class ConstraintCache;
+
 // Constant while the server runs; any thread.
 struct ServedModel {
   std::vector<std::string> names;        // what requests may call it; answers use the first
@@ -20,8 +22,9 @@ struct ServedModel {
   const ChatTemplate* chat_template = nullptr;
   size_t vocab_size = 0;
   size_t context_length = 0;
-  GenerateOptions defaults;  // for what a request leaves open
-  int64_t created = 0;       // seconds since 1970
+  std::shared_ptr<ConstraintCache> constraints;  // null without tokenizer
+  GenerateOptions defaults;                      // for what a request leaves open
+  int64_t created = 0;                           // seconds since 1970
 
   // Throw ApiError(400) when the model has none.
   const Tokenizer& require_tokenizer() const;

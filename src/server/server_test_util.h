@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "engine/completion_service.h"
+#include "server/constraint_cache.h"
 #include "server/served_model.h"
 
 namespace axk1::testing {
@@ -194,6 +195,8 @@ struct TestModel {
     model.vocab_size = tokenizer.vocab_size();
     model.context_length = 2048;
     model.created = 1'700'000'000;
+    model.constraints = std::make_shared<ConstraintCache>(std::make_shared<GrammarVocabulary>(
+        tokenizer, std::vector<TokenId>{*tokenizer.find("<|im_end|>")}));
   }
   Tokenizer tokenizer;
   ChatTemplate chat_template;

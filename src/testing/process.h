@@ -147,6 +147,8 @@ class Terminal {
 
   const std::string& shown() const { return shown_; }
 
+  void signal(int number) { kill(pid_, number); }
+
  private:
   bool wait_until(const std::function<bool()>& done, double seconds) {
     using Clock = std::chrono::steady_clock;

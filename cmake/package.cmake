@@ -1,0 +1,20 @@
+# cpack --config build/release/CPackConfig.cmake: a Debian package with the program, the shipped
+# model, the systemd unit and the pages of docs/.
+include(GNUInstallDirs)
+install(TARGETS axk1 RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY models/nano-v0 DESTINATION ${CMAKE_INSTALL_DATADIR}/axk1/models)
+install(FILES deploy/axk1.service DESTINATION lib/systemd/system)
+install(FILES deploy/grafana-dashboard.json DESTINATION ${CMAKE_INSTALL_DATADIR}/axk1)
+install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
+install(FILES LICENSE NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME axk1)
+set(CPACK_PACKAGE_CONTACT "the axk1 project")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "Runs, serves, measures and trains models of the A.X K1 architecture")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+include(CPack)
