@@ -17,6 +17,7 @@ struct Shared {
   std::shared_ptr<const GrammarVocabulary> vocabulary;
   std::shared_ptr<const Grammar> grammar;
   Frame frame;
+  size_t max_blank_tokens;
 };
 
 class AnswerConstraint final : public ByteConstraint {
@@ -52,6 +53,7 @@ class AnswerConstraint final : public ByteConstraint {
     for (TokenId id : tables_->marks) {
       if (takes_mark(id)) set_token(words, id);
     }
+    if (blank_tokens_ >= shared_->max_blank_tokens) leave_out_blanks(words);
     const bool none = std::all_of(words.begin(), words.end(), [](uint32_t w) { return w == 0; });
     if (cursor_.can_end() || none) add_end_tokens(words);
     if (cursor_.string_is_free()) last_.emplace(cursor_, MaskWords(words.begin(), words.end()));
@@ -77,7 +79,18 @@ class AnswerConstraint final : public ByteConstraint {
       case TokenKind::kText:
         break;
     }
-    return push_bytes(token.bytes);
+    const bool between = !in_text();
+    if (between && blank_tokens_ >= shared_->max_blank_tokens &&
+        has_token(tables_->blank_first, id)) {
+      MaskWords words(tables_->blank_first.size());
+      allowed(words);
+      if (!has_token(words, id)) return false;
+    }
+    if (!push_bytes(token.bytes)) return false;
+    const bool blank = between && !in_text() && !token.bytes.empty() &&
+                       std::all_of(token.bytes.begin(), token.bytes.end(), is_json_blank);
+    blank_tokens_ = blank ? blank_tokens_ + 1 : 0;
+    return true;
   }
 
   bool push_bytes(std::string_view bytes) override {
@@ -101,12 +114,36 @@ class AnswerConstraint final : public ByteConstraint {
     copy->cursor_.unshare();
     copy->text_ = text_;
     copy->ended_ = ended_;
+    copy->blank_tokens_ = blank_tokens_;
     return copy;
   }
 
  private:
   void add_end_tokens(std::span<uint32_t> words) const {
     for (TokenId id : tables_->end_ids) set_token(words, id);
+  }
+
+  // Where white space would be part of something else.
+  bool in_text() const {
+    switch (cursor_.mode()) {
+      case JsonCursor::Mode::kFree:
+      case JsonCursor::Mode::kOpen:
+      case JsonCursor::Mode::kString:
+      case JsonCursor::Mode::kKey:
+      case JsonCursor::Mode::kClose:
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  // Takes white space out of the set, unless nothing else is in it.
+  void leave_out_blanks(std::span<uint32_t> words) const {
+    const MaskWords& blank = tables_->blank_first;
+    bool more = cursor_.can_end();
+    for (size_t i = 0; i < blank.size() && !more; ++i) more = (words[i] & ~blank[i]) != 0;
+    if (!more) return;
+    for (size_t i = 0; i < blank.size(); ++i) words[i] &= ~blank[i];
   }
 
   void add_all(std::span<uint32_t> words) const {
@@ -153,6 +190,7 @@ class AnswerConstraint final : public ByteConstraint {
   JsonCursor cursor_;
   TextBuffer text_;
   bool ended_ = false;
+  size_t blank_tokens_ = 0;  // the last so many brought white space between tokens of JSON
   TokenMask mask_;
   std::optional<std::pair<JsonCursor, MaskWords>> last_;  // of a free string
 };
@@ -160,9 +198,10 @@ class AnswerConstraint final : public ByteConstraint {
 }  // namespace
 
 std::unique_ptr<TokenConstraint> make_json_constraint(
-    std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> grammar) {
-  return std::make_unique<AnswerConstraint>(
-      std::make_shared<const Shared>(Shared{std::move(vocabulary), std::move(grammar), Frame()}));
+    std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> grammar,
+    size_t max_blank_tokens) {
+  return std::make_unique<AnswerConstraint>(std::make_shared<const Shared>(
+      Shared{std::move(vocabulary), std::move(grammar), Frame(), max_blank_tokens}));
 }
 
 std::unique_ptr<TokenConstraint> make_tool_constraint(
@@ -173,7 +212,7 @@ std::unique_ptr<TokenConstraint> make_tool_constraint(
   }
   Frame frame{true, options.required, options.parallel, options.open, options.close};
   return std::make_unique<AnswerConstraint>(std::make_shared<const Shared>(
-      Shared{std::move(vocabulary), std::move(calls), std::move(frame)}));
+      Shared{std::move(vocabulary), std::move(calls), std::move(frame), options.max_blank_tokens}));
 }
 
 }  // namespace axk1

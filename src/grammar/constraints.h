@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,10 +15,17 @@
 
 namespace axk1 {
 
-// The answer is one JSON value that the grammar accepts, with any white space JSON allows around
-// and inside it; then it ends. End tokens are allowed exactly where the value is complete.
+// White space between the tokens of JSON is always valid, and a model that is held to a schema it
+// would not follow by itself may write nothing else, for ever. After so many tokens that bring only
+// white space the next one has to bring more.
+inline constexpr size_t kAnyWhiteSpace = SIZE_MAX;
+inline constexpr size_t kLittleWhiteSpace = 2;  // a line break and its indentation
+
+// The answer is one JSON value that the grammar accepts, with white space around and inside it;
+// then it ends. End tokens are allowed exactly where the value is complete.
 std::unique_ptr<TokenConstraint> make_json_constraint(
-    std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> grammar);
+    std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> grammar,
+    size_t max_blank_tokens = kAnyWhiteSpace);
 
 // How the answer to a request with tools must look. Marks are texts: whether the vocabulary has
 // them as one token or they take several is all the same.
@@ -26,6 +34,7 @@ struct ToolConstraintOptions {
   bool parallel = true;   // more than one call may come
   std::string open = "<tool_call>";
   std::string close = "</tool_call>";
+  size_t max_blank_tokens = kAnyWhiteSpace;  // within and around calls
 };
 
 // `calls` is compile_tool_calls() of the tools that may be called: all of them for tool_choice

@@ -39,6 +39,30 @@ Taken take(TokenConstraint& constraint, const GrammarVocabulary& vocabulary,
   return {bytes, allows(constraint, vocabulary, vocabulary.end_ids()[0])};
 }
 
+TEST(JsonConstraint, LittleWhiteSpaceEnds) {
+  const auto vocabulary = byte_vocabulary({"\n  ", " \""});
+  const TokenId indent = 256, blank_quote = 257;
+  const auto grammar = compile(R"({"type": "object", "required": ["a b"]})");
+  const auto constraint = make_json_constraint(vocabulary, grammar, kLittleWhiteSpace);
+  EXPECT_EQ(num_taken(*constraint, *vocabulary, {'{', '\n'}), 2u);
+  EXPECT_TRUE(allows(*constraint, *vocabulary, indent));
+  EXPECT_EQ(num_taken(*constraint, *vocabulary, {indent}), 1u);
+  EXPECT_FALSE(allows(*constraint, *vocabulary, indent));
+  EXPECT_FALSE(allows(*constraint, *vocabulary, ' '));
+  EXPECT_FALSE(allows(*constraint, *vocabulary, blank_quote));
+  EXPECT_TRUE(allows(*constraint, *vocabulary, '"'));
+  const auto copy = constraint->clone();
+  EXPECT_FALSE(allows(*copy, *vocabulary, ' '));
+  // In a string it is text, and counts for nothing.
+  EXPECT_EQ(num_taken(*constraint, *vocabulary, byte_ids("\"    a")), 6u);
+  EXPECT_TRUE(allows(*constraint, *vocabulary, ' '));
+  // Behind the value only the end is left.
+  const auto after = make_json_constraint(vocabulary, compile("{}"), kLittleWhiteSpace);
+  EXPECT_EQ(num_taken(*after, *vocabulary, byte_ids("[]  ")), 4u);
+  EXPECT_FALSE(allows(*after, *vocabulary, ' '));
+  EXPECT_TRUE(allows(*after, *vocabulary, vocabulary->end_ids()[0]));
+}
+
 TEST(JsonConstraint, TokensThatGoBeyondOneValue) {
   const auto vocabulary = byte_vocabulary(
       {"{\"a\":", "{\"b\":", " 1, \"", "1}\n", "\"}", "\":\"", "서\xec", "\x9a\xb8"});

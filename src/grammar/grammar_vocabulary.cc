@@ -60,6 +60,7 @@ GrammarVocabulary::Impl::Impl(std::vector<Token> tokens_in, std::vector<TokenId>
   std::vector<std::pair<std::vector<uint32_t>, TokenId>> inside;
   std::vector<std::vector<TokenId>> by_length(kMaxInteriorLength + 1);
   interior_all.resize((tokens.size() + 31) / 32);
+  blank_first.resize(interior_all.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
     const auto id = static_cast<TokenId>(i);
     if (tokens[i].kind == TokenKind::kMark) marks.push_back(id);
@@ -69,6 +70,7 @@ GrammarVocabulary::Impl::Impl(std::vector<Token> tokens_in, std::vector<TokenId>
     if (tokens[i].kind != TokenKind::kText) continue;
     const std::string_view bytes = tokens[i].bytes;
     texts.emplace_back(bytes, id);
+    if (!bytes.empty() && is_json_blank(bytes[0])) set_token(blank_first, id);
     StringLexer lexer;
     std::vector<uint32_t> chars;
     StringLexer::Result result = StringLexer::Result::kMore;

@@ -23,6 +23,10 @@ inline bool has_token(std::span<const uint32_t> words, TokenId id) {
   return words[static_cast<size_t>(id) / 32] >> (id % 32) & 1;
 }
 
+inline bool is_json_blank(char c) {
+  return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
 enum class TokenKind : uint8_t {
   kNone,    // never comes
   kText,    // stands for its bytes
@@ -40,7 +44,8 @@ struct GrammarVocabulary::Impl {
 
   std::vector<Token> tokens;
   std::vector<TokenId> end_ids;
-  TokenTrie all;  // kText, by bytes
+  TokenTrie all;          // kText, by bytes
+  MaskWords blank_first;  // kText that begin with white space of JSON
   // Between two characters of a string:
   CharTrie interior;                      // tokens that stay inside it
   MaskWords interior_all;                 // the same as a set

@@ -175,9 +175,10 @@ std::unique_ptr<TokenConstraint> tool_constraint(const ServedModel& model,
   }
   const auto grammar =
       compile(model, "tools", key, [&schemas] { return compile_tool_calls(schemas); });
-  return make_tool_constraint(
-      model.constraints->vocabulary(), grammar,
-      {.required = rules.tool_choice != ToolChoice::kAuto, .parallel = rules.parallel_calls});
+  return make_tool_constraint(model.constraints->vocabulary(), grammar,
+                              {.required = rules.tool_choice != ToolChoice::kAuto,
+                               .parallel = rules.parallel_calls,
+                               .max_blank_tokens = kLittleWhiteSpace});
 }
 
 std::unique_ptr<TokenConstraint> format_constraint(const ServedModel& model,
@@ -186,7 +187,7 @@ std::unique_ptr<TokenConstraint> format_constraint(const ServedModel& model,
   const auto grammar = compile(
       model, "response_format", any ? "object" : cat("schema\n", json::to_text(rules.schema)),
       [&] { return any ? compile_any_json_object() : compile_json_schema(rules.schema); });
-  return make_json_constraint(model.constraints->vocabulary(), grammar);
+  return make_json_constraint(model.constraints->vocabulary(), grammar, kLittleWhiteSpace);
 }
 
 }  // namespace
