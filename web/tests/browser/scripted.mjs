@@ -34,7 +34,7 @@ def quicksort(values):
 
 > 이미 정렬된 입력에서는 첫 원소를 기준으로 삼지 마세요. [더 읽기](https://example.org/)
 `;
-const kThought = '사용자가 정렬을 물었다.\n\n시간 복잡도와 코드를 함께 보여 주자.';
+export const kThought = '사용자가 정렬을 물었다.\n\n시간 복잡도와 코드를 함께 보여 주자.';
 
 function script(text, body) {
   if (body.continue_final_message) return { content: ' 이어진 글.', finish: 'stop' };
