@@ -94,8 +94,12 @@ export class App {
       this.#show(conversation);
       if (messageId !== null && this.active) await this.showBranch(messageId);
     } catch (error) {
-      this.#trouble(error, () => void this.open(id, messageId));
-      if (error instanceof ApiError && error.status === 404) this.#show(null);
+      if (error instanceof ApiError && error.status === 404) {
+        this.#show(null);
+        this.say(t('errorNotFound'));
+      } else {
+        this.#trouble(error, () => void this.open(id, messageId));
+      }
     }
   }
 
@@ -280,7 +284,8 @@ export class App {
       const message = this.#loaded.get(id)?.messages.find((one) => one.id === run.messageId);
       if (!message || !this.#history) continue;
       const { content, reasoning_content } = message;
-      void this.#history.changeMessage(id, message.id, { content, reasoning_content }, true).catch(() => {});
+      const patch = { content, reasoning_content, finish_reason: '' };
+      void this.#history.changeMessage(id, message.id, patch, true).catch(() => {});
     }
   }
 
@@ -337,10 +342,13 @@ export class App {
       content = reasoning = '';
     };
     const screen = setInterval(show, kScreenMs);
-    const keep = setInterval(() => {
+    const keepNow = (): void => {
       const { content: so_far, reasoning_content } = message;
-      history.changeMessage(conversation.id, message.id, { content: so_far, reasoning_content }).catch(() => {});
-    }, kKeepMs);
+      const patch = { content: so_far, reasoning_content, finish_reason: '' };
+      history.changeMessage(conversation.id, message.id, patch).catch(() => {});
+    };
+    if (message.content !== '' || message.reasoning_content !== '') keepNow(); // it is being continued
+    const keep = setInterval(keepNow, kKeepMs);
 
     const started = performance.now();
     let first = 0;
@@ -422,7 +430,6 @@ export class App {
     if (!(error instanceof ApiError)) return String(error);
     const { status, message, retryAfterSeconds } = error;
     if (status === 0) return this.ready ? t('errorNetwork') : t('offline');
-    if (status === 404 && this.ready) return t('errorNotFound');
     if (status === 429 || status === 503) return t('errorBusy', { seconds: Math.ceil(retryAfterSeconds ?? 5) });
     return t('errorServer', { status, message });
   }

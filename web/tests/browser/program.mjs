@@ -95,8 +95,13 @@ function addTests() {
       /num_requests_running[^\n]* 0(\.0)?\n/.test(await (await page.request.get(`${url}metrics`)).text()), 'the server to stop too');
     await page.reload();
     await eventually(async () => (await answerText(page)) === stopped, 'what was written');
+    // The small model is too fast to be caught in the middle: the line to it is made slow.
+    const cdp = await page.context().newCDPSession(page);
+    const throttle = (downloadThroughput) => cdp.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput, uploadThroughput: -1 });
+    await throttle(20_000);
     await button(page, '이어 쓰기').click();
     await eventually(async () => (await answerText(page)).length > stopped.length + 20, 'more text');
+    await throttle(-1);
     assert.ok((await answerText(page)).startsWith(stopped.trimEnd()));
     // The page goes away while the answer is being written.
     await page.reload();
