@@ -8,13 +8,14 @@
 
 #include "apps/commands.h"
 #include "apps/generation_flags.h"
+#include "apps/history_option.h"
 #include "apps/model_options.h"
 #include "apps/terminal.h"
 #include "base/error.h"
 #include "engine/batching_service.h"
 #include "server/api_server.h"
 #include "server/constraint_cache.h"
-#include "server/page_routes.h"
+#include "server/web_routes.h"
 
 namespace axk1 {
 namespace {
@@ -27,8 +28,8 @@ struct ServeArguments {
   bool allow_anonymous = false;
   std::string access_log;
   std::string prefix_file;
-  std::string history;
-  bool page = true;
+  HistoryOption history;
+  bool no_page = false;
   ServiceOptions service;
   double max_memory_gib = 0, kv_memory_gib = 0;
   ApiServerOptions server;
@@ -121,16 +122,33 @@ void serve(const ServeArguments& arguments) {
   }
 
   std::unique_ptr<History> history;
-  if (!arguments.history.empty()) history = std::make_unique<History>(arguments.history);
+  if (!arguments.no_page) {
+    std::string warning;
+    history = open_history(arguments.history, warning);
+    if (!warning.empty()) std::cerr << "axk1: " << warning << "\n";
+  }
 
   ApiServer server(model, *service, options);
-  if (arguments.page) add_page_routes(server, history.get());
+  if (!arguments.no_page) add_web_routes(server);
+  if (history) add_history_routes(server, *history);
   print_out(cat("listening on ", server.url(), "\n"));
   const ApiServer::End end = server.run();
   if (!arguments.prefix_file.empty()) service->save_prefixes(arguments.prefix_file);
   if (end == ApiServer::End::kCutOff) {
     fail(ErrorCode::kIo, "ended before every request was answered");
   }
+}
+
+void add_page(CLI::App& command, ServeArguments& arguments) {
+  const char* group = "Chat page";
+  command
+      .add_option("--history", arguments.history.file,
+                  "SQLite file of its conversations (default: axk1/history.sqlite in the user's "
+                  "data folder)")
+      ->group(group);
+  command.add_flag("--no-history", arguments.history.none, "Keep no conversations")->group(group);
+  command.add_flag("--no-page", arguments.no_page, "No page and no history, the API only")
+      ->group(group);
 }
 
 void add_limits(CLI::App& command, ServeArguments& arguments) {
@@ -205,9 +223,7 @@ void add_serve_command(CLI::App& app) {
       "Web pages that may use the server, such as https://chat.example.com; *: all");
   command->add_option("--access-log", arguments->access_log,
                       "File for a JSON line per request, without prompts; -: stderr");
-  command->add_option("--history", arguments->history,
-                      "SQLite file in which the chat page keeps conversations (default: nowhere)");
-  command->add_flag("!--no-page", arguments->page, "Serve the API alone, without the chat page");
+  add_page(*command, *arguments);
   add_limits(*command, *arguments);
   add_service(*command, *arguments);
   add_generation_flags(*command, arguments->generation);

@@ -17,7 +17,7 @@ struct Shared {
   std::shared_ptr<const GrammarVocabulary> vocabulary;
   std::shared_ptr<const Grammar> grammar;
   Frame frame;
-  size_t max_blank_tokens;
+  JsonStyle style;
 };
 
 class AnswerConstraint final : public ByteConstraint {
@@ -53,7 +53,12 @@ class AnswerConstraint final : public ByteConstraint {
     for (TokenId id : tables_->marks) {
       if (takes_mark(id)) set_token(words, id);
     }
-    if (blank_tokens_ >= shared_->max_blank_tokens) leave_out_blanks(words);
+    const JsonStyle& style = shared_->style;
+    if (too_blank()) leave_out(tables_->blank_first, words);
+    if (!style.unicode_escapes) {
+      leave_out(tables_->unicode_escape, words);
+      if (after_backslash_) leave_out(tables_->u_first, words);
+    }
     const bool none = std::all_of(words.begin(), words.end(), [](uint32_t w) { return w == 0; });
     if (cursor_.can_end() || none) add_end_tokens(words);
     if (cursor_.string_is_free()) last_.emplace(cursor_, MaskWords(words.begin(), words.end()));
@@ -80,8 +85,10 @@ class AnswerConstraint final : public ByteConstraint {
         break;
     }
     const bool between = !in_text();
-    if (between && blank_tokens_ >= shared_->max_blank_tokens &&
-        has_token(tables_->blank_first, id)) {
+    if (!free && ((too_blank() && has_token(tables_->blank_first, id)) ||
+                  (!shared_->style.unicode_escapes &&
+                   (has_token(tables_->unicode_escape, id) ||
+                    (after_backslash_ && has_token(tables_->u_first, id)))))) {
       MaskWords words(tables_->blank_first.size());
       allowed(words);
       if (!has_token(words, id)) return false;
@@ -90,6 +97,9 @@ class AnswerConstraint final : public ByteConstraint {
     const bool blank = between && !in_text() && !token.bytes.empty() &&
                        std::all_of(token.bytes.begin(), token.bytes.end(), is_json_blank);
     blank_tokens_ = blank ? blank_tokens_ + 1 : 0;
+    const auto mode = cursor_.mode();
+    after_backslash_ = (mode == JsonCursor::Mode::kString || mode == JsonCursor::Mode::kKey) &&
+                       !cursor_.in_plain_string() && token.bytes.ends_with('\\');
     return true;
   }
 
@@ -115,6 +125,7 @@ class AnswerConstraint final : public ByteConstraint {
     copy->text_ = text_;
     copy->ended_ = ended_;
     copy->blank_tokens_ = blank_tokens_;
+    copy->after_backslash_ = after_backslash_;
     return copy;
   }
 
@@ -137,13 +148,14 @@ class AnswerConstraint final : public ByteConstraint {
     }
   }
 
-  // Takes white space out of the set, unless nothing else is in it.
-  void leave_out_blanks(std::span<uint32_t> words) const {
-    const MaskWords& blank = tables_->blank_first;
+  bool too_blank() const { return blank_tokens_ >= shared_->style.max_blank_tokens; }
+
+  // Takes tokens out of the set, unless nothing else is in it.
+  void leave_out(const MaskWords& tokens, std::span<uint32_t> words) const {
     bool more = cursor_.can_end();
-    for (size_t i = 0; i < blank.size() && !more; ++i) more = (words[i] & ~blank[i]) != 0;
+    for (size_t i = 0; i < tokens.size() && !more; ++i) more = (words[i] & ~tokens[i]) != 0;
     if (!more) return;
-    for (size_t i = 0; i < blank.size(); ++i) words[i] &= ~blank[i];
+    for (size_t i = 0; i < tokens.size(); ++i) words[i] &= ~tokens[i];
   }
 
   void add_all(std::span<uint32_t> words) const {
@@ -190,7 +202,8 @@ class AnswerConstraint final : public ByteConstraint {
   JsonCursor cursor_;
   TextBuffer text_;
   bool ended_ = false;
-  size_t blank_tokens_ = 0;  // the last so many brought white space between tokens of JSON
+  size_t blank_tokens_ = 0;       // the last so many brought white space between tokens of JSON
+  bool after_backslash_ = false;  // in a string, of an escape
   TokenMask mask_;
   std::optional<std::pair<JsonCursor, MaskWords>> last_;  // of a free string
 };
@@ -199,9 +212,9 @@ class AnswerConstraint final : public ByteConstraint {
 
 std::unique_ptr<TokenConstraint> make_json_constraint(
     std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> grammar,
-    size_t max_blank_tokens) {
+    const JsonStyle& style) {
   return std::make_unique<AnswerConstraint>(std::make_shared<const Shared>(
-      Shared{std::move(vocabulary), std::move(grammar), Frame(), max_blank_tokens}));
+      Shared{std::move(vocabulary), std::move(grammar), Frame(), style}));
 }
 
 std::unique_ptr<TokenConstraint> make_tool_constraint(
@@ -212,7 +225,7 @@ std::unique_ptr<TokenConstraint> make_tool_constraint(
   }
   Frame frame{true, options.required, options.parallel, options.open, options.close};
   return std::make_unique<AnswerConstraint>(std::make_shared<const Shared>(
-      Shared{std::move(vocabulary), std::move(calls), std::move(frame), options.max_blank_tokens}));
+      Shared{std::move(vocabulary), std::move(calls), std::move(frame), options.style}));
 }
 
 }  // namespace axk1

@@ -15,17 +15,21 @@
 
 namespace axk1 {
 
-// White space between the tokens of JSON is always valid, and a model that is held to a schema it
-// would not follow by itself may write nothing else, for ever. After so many tokens that bring only
-// white space the next one has to bring more.
-inline constexpr size_t kAnyWhiteSpace = SIZE_MAX;
-inline constexpr size_t kLittleWhiteSpace = 2;  // a line break and its indentation
+// How freely JSON is written. A model that is held to a schema it would not follow by itself drifts
+// into what is valid but has no end: white space, and every letter as an escape.
+struct JsonStyle {
+  // After so many tokens that bring only white space the next one has to bring more.
+  size_t max_blank_tokens = SIZE_MAX;
+  bool unicode_escapes = true;  // \uXXXX; where nothing else can come they may, whatever this says
+};
+inline constexpr JsonStyle kAnyJson;
+inline constexpr JsonStyle kPlainJson{2, false};  // a line break and its indentation
 
 // The answer is one JSON value that the grammar accepts, with white space around and inside it;
 // then it ends. End tokens are allowed exactly where the value is complete.
 std::unique_ptr<TokenConstraint> make_json_constraint(
     std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> grammar,
-    size_t max_blank_tokens = kAnyWhiteSpace);
+    const JsonStyle& style = kAnyJson);
 
 // How the answer to a request with tools must look. Marks are texts: whether the vocabulary has
 // them as one token or they take several is all the same.
@@ -34,7 +38,7 @@ struct ToolConstraintOptions {
   bool parallel = true;   // more than one call may come
   std::string open = "<tool_call>";
   std::string close = "</tool_call>";
-  size_t max_blank_tokens = kAnyWhiteSpace;  // within and around calls
+  JsonStyle style = kAnyJson;
 };
 
 // `calls` is compile_tool_calls() of the tools that may be called: all of them for tool_choice

@@ -43,7 +43,7 @@ TEST(JsonConstraint, LittleWhiteSpaceEnds) {
   const auto vocabulary = byte_vocabulary({"\n  ", " \""});
   const TokenId indent = 256, blank_quote = 257;
   const auto grammar = compile(R"({"type": "object", "required": ["a b"]})");
-  const auto constraint = make_json_constraint(vocabulary, grammar, kLittleWhiteSpace);
+  const auto constraint = make_json_constraint(vocabulary, grammar, kPlainJson);
   EXPECT_EQ(num_taken(*constraint, *vocabulary, {'{', '\n'}), 2u);
   EXPECT_TRUE(allows(*constraint, *vocabulary, indent));
   EXPECT_EQ(num_taken(*constraint, *vocabulary, {indent}), 1u);
@@ -57,10 +57,27 @@ TEST(JsonConstraint, LittleWhiteSpaceEnds) {
   EXPECT_EQ(num_taken(*constraint, *vocabulary, byte_ids("\"    a")), 6u);
   EXPECT_TRUE(allows(*constraint, *vocabulary, ' '));
   // Behind the value only the end is left.
-  const auto after = make_json_constraint(vocabulary, compile("{}"), kLittleWhiteSpace);
+  const auto after = make_json_constraint(vocabulary, compile("{}"), kPlainJson);
   EXPECT_EQ(num_taken(*after, *vocabulary, byte_ids("[]  ")), 4u);
   EXPECT_FALSE(allows(*after, *vocabulary, ' '));
   EXPECT_TRUE(allows(*after, *vocabulary, vocabulary->end_ids()[0]));
+}
+
+TEST(JsonConstraint, PlainJsonHasNoUnicodeEscapesWhereItCanDoWithout) {
+  const auto vocabulary = byte_vocabulary({"\"\\u0", "\\u", "\"\\"});
+  const TokenId quote_escape = 256, escape = 257, quote_backslash = 258;
+  const auto text = compile(R"({"type": "string"})");
+  const auto constraint = make_json_constraint(vocabulary, text, kPlainJson);
+  EXPECT_FALSE(allows(*constraint, *vocabulary, quote_escape));
+  EXPECT_EQ(num_taken(*constraint, *vocabulary, {quote_backslash}), 1u);
+  EXPECT_FALSE(allows(*constraint, *vocabulary, 'u'));
+  EXPECT_EQ(num_taken(*constraint, *vocabulary, {'n', 'u'}), 2u);  // the second is a letter
+  EXPECT_FALSE(allows(*constraint, *vocabulary, escape));
+  EXPECT_TRUE(allows(*make_json_constraint(vocabulary, text), *vocabulary, quote_escape));
+  // A control character cannot be written in another way.
+  const auto control =
+      make_json_constraint(vocabulary, compile(R"({"const": "\u0001"})"), kPlainJson);
+  EXPECT_EQ(num_taken(*control, *vocabulary, byte_ids("\"\\u0001\"")), 8u);
 }
 
 TEST(JsonConstraint, TokensThatGoBeyondOneValue) {

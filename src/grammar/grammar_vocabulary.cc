@@ -60,7 +60,9 @@ GrammarVocabulary::Impl::Impl(std::vector<Token> tokens_in, std::vector<TokenId>
   std::vector<std::pair<std::vector<uint32_t>, TokenId>> inside;
   std::vector<std::vector<TokenId>> by_length(kMaxInteriorLength + 1);
   interior_all.resize((tokens.size() + 31) / 32);
-  blank_first.resize(interior_all.size());
+  for (MaskWords* words : {&blank_first, &unicode_escape, &u_first}) {
+    words->resize(interior_all.size());
+  }
   for (size_t i = 0; i < tokens.size(); ++i) {
     const auto id = static_cast<TokenId>(i);
     if (tokens[i].kind == TokenKind::kMark) marks.push_back(id);
@@ -71,6 +73,8 @@ GrammarVocabulary::Impl::Impl(std::vector<Token> tokens_in, std::vector<TokenId>
     const std::string_view bytes = tokens[i].bytes;
     texts.emplace_back(bytes, id);
     if (!bytes.empty() && is_json_blank(bytes[0])) set_token(blank_first, id);
+    if (bytes.find("\\u") != std::string_view::npos) set_token(unicode_escape, id);
+    if (bytes.starts_with('u')) set_token(u_first, id);
     StringLexer lexer;
     std::vector<uint32_t> chars;
     StringLexer::Result result = StringLexer::Result::kMore;

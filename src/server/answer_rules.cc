@@ -178,7 +178,7 @@ std::unique_ptr<TokenConstraint> tool_constraint(const ServedModel& model,
   return make_tool_constraint(model.constraints->vocabulary(), grammar,
                               {.required = rules.tool_choice != ToolChoice::kAuto,
                                .parallel = rules.parallel_calls,
-                               .max_blank_tokens = kLittleWhiteSpace});
+                               .style = kPlainJson});
 }
 
 std::unique_ptr<TokenConstraint> format_constraint(const ServedModel& model,
@@ -187,7 +187,7 @@ std::unique_ptr<TokenConstraint> format_constraint(const ServedModel& model,
   const auto grammar = compile(
       model, "response_format", any ? "object" : cat("schema\n", json::to_text(rules.schema)),
       [&] { return any ? compile_any_json_object() : compile_json_schema(rules.schema); });
-  return make_json_constraint(model.constraints->vocabulary(), grammar, kLittleWhiteSpace);
+  return make_json_constraint(model.constraints->vocabulary(), grammar, kPlainJson);
 }
 
 }  // namespace

@@ -10,10 +10,10 @@ GenerateOptions default_options(const RequestScope& scope) {
 
 ChatInputs make_chat_inputs(const RequestScope& scope, const AnswerRules& rules,
                             json::object variables, const GenerateOptions& generate,
-                            size_t num_choices) {
+                            size_t num_choices, const BegunAnswer& begun) {
   const ServedModel& model = *scope.model;
   apply_rules(rules, variables);
-  const RenderedPrompt prompt = render_prompt(model, variables);
+  const RenderedPrompt prompt = render_prompt(model, variables, begun);
   check_prompt_length(model, prompt.ids.size());
   ChatInputs out;
   for (size_t i = 0; i < num_choices; ++i) {

@@ -20,7 +20,7 @@ struct ChatInputs {
 // Throws ApiError or Error.
 ChatInputs make_chat_inputs(const RequestScope& scope, const AnswerRules& rules,
                             json::object variables, const GenerateOptions& generate,
-                            size_t num_choices);
+                            size_t num_choices, const BegunAnswer& begun = {});
 
 // The model's defaults with the request's own seed.
 GenerateOptions default_options(const RequestScope& scope);

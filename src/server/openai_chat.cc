@@ -28,8 +28,6 @@ constexpr NeutralField kNotComputed[] = {
     {"min_tokens", "0"},
     {"bad_words", "[]"},
     {"allowed_token_ids", "null"},
-    {"continue_final_message", "false"},
-    {"add_generation_prompt", "true"},
     {"modalities", R"(["text"])"},
     {"prediction", "null"},
     {"audio", "null"},
@@ -240,6 +238,32 @@ class ChatWriter : public AnswerWriter {
   std::vector<ChatChoice> choices_;
 };
 
+// continue_final_message with add_generation_prompt false, as in vLLM: takes the last message out
+// of `variables`, to be gone on with.
+BegunAnswer take_begun_answer(const json::ObjectReader& reader, const AnswerRules& rules,
+                              json::object& variables) {
+  const bool goes_on = reader.bool_or("continue_final_message", false);
+  if (reader.bool_or("add_generation_prompt", !goes_on) == goes_on) {
+    reader.refuse("add_generation_prompt", "expected the opposite of continue_final_message",
+                  ErrorCode::kUnsupported);
+  }
+  if (!goes_on) return {};
+  if (rules.format != AnswerRules::Format::kText || rules.calls_possible()) {
+    reader.refuse("continue_final_message", "not together with response_format or tools",
+                  ErrorCode::kUnsupported);
+  }
+  json::array& messages = variables.at("messages").as_array();
+  const json::ObjectReader last(messages.back(), cat(reader.source(), ": the last message"));
+  if (last.get_string("role") != "assistant" || last.find("tool_calls")) {
+    reader.refuse("continue_final_message",
+                  "expected the last message to be an assistant's, without tool calls");
+  }
+  BegunAnswer begun{.reasoning = last.string_or("reasoning_content", ""),
+                    .text = last.string_or("content", "")};
+  messages.pop_back();
+  return begun;
+}
+
 }  // namespace
 
 PreparedRequest prepare_chat(const json::value& body, const RequestScope& scope) {
@@ -249,13 +273,14 @@ PreparedRequest prepare_chat(const json::value& body, const RequestScope& scope)
   const AnswerRules rules = read_chat_rules(reader);
   json::object variables = read_chat_variables(reader);
   normalise_messages(variables);
+  const BegunAnswer begun = take_begun_answer(reader, rules, variables);
 
   PreparedRequest out;
   const GenerateOptions generate = read_generate_options(
       reader, default_options(scope), {.max_logprobs = scope.limits.max_logprobs});
   const StreamFields stream = read_stream_fields(reader);
   const size_t n = static_cast<size_t>(reader.int_or("n", 1, 1, scope.limits.max_choices));
-  ChatInputs chat = make_chat_inputs(scope, rules, std::move(variables), generate, n);
+  ChatInputs chat = make_chat_inputs(scope, rules, std::move(variables), generate, n, begun);
   out.inputs = std::move(chat.inputs);
   out.stream = stream.stream;
   out.prompt_tokens = chat.prompt_tokens;

@@ -77,6 +77,54 @@ TEST(OpenAiChat, PromptIsTheTemplatesText) {
   EXPECT_FALSE(request.stream);
 }
 
+std::string prompt_of(const std::string& fields, const std::string& messages) {
+  const std::string text = cat(R"({"messages": [)", messages, "], ", fields, "}");
+  const PreparedRequest request =
+      prepare_chat(json::parse(text, "request"),
+                   {.model = &test_model().model, .tenant = "t", .id = "id1", .now = 1234});
+  return test_model().tokenizer.decode(request.inputs[0].prompt);
+}
+
+TEST(OpenAiChat, BegunAnswersGoOnWhereTheyEnded) {
+  const std::string on = R"("continue_final_message": true, "add_generation_prompt": false)";
+  const std::string thinking = on + R"(, "enable_thinking": true)";
+  const std::string head = "<|im_start|>user\n안녕<|im_end|>\n<|im_start|>assistant\n";
+  const std::string user = R"({"role": "user", "content": "안녕"}, )";
+  const std::string text = user + R"({"role": "assistant", "content": "반갑"})";
+  EXPECT_EQ(prompt_of(on, text), head + "</think>\n\n반갑");
+  const std::string thought =
+      user + R"({"role": "assistant", "content": "", "reasoning_content": "인사"})";
+  EXPECT_EQ(prompt_of(thinking, thought), head + "<think>\n인사");
+  const std::string both =
+      user + R"({"role": "assistant", "content": "반갑", "reasoning_content": "인사"})";
+  EXPECT_EQ(prompt_of(thinking, both), head + "<think>\n인사\n</think>\n\n반갑");
+  EXPECT_EQ(prompt_of(on, both), head + "</think>\n\n반갑");  // thinking was turned off meanwhile
+
+  // What comes after begun thoughts is reasoning still.
+  PreparedRequest request =
+      prepare_chat(json::parse(cat(R"({"messages": [)", thought, "], ", thinking, "}"), "request"),
+                   {.model = &test_model().model, .id = "id1"});
+  std::string unused;
+  for (CompletionDelta& delta : deltas_of({"했다.\n</think>\n\n", "네"})) {
+    request.writer->push(0, std::move(delta), unused);
+  }
+  const json::object answer = request.writer->whole();
+  EXPECT_EQ(answer.at("choices").at(0).at("message").at("reasoning_content"), "했다.");
+  EXPECT_EQ(answer.at("choices").at(0).at("message").at("content"), "네");
+}
+
+TEST(OpenAiChat, OnlyPlainAnswersOfTheAssistantGoOn) {
+  const std::string on = R"("continue_final_message": true)";
+  const std::string answer = R"({"role": "assistant", "content": "a"})";
+  EXPECT_EQ(prompt_of(on, answer), prompt_of(on + R"(, "add_generation_prompt": false)", answer));
+  for (const std::string& fields :
+       {on + R"(, "add_generation_prompt": true)", std::string(R"("add_generation_prompt": false)"),
+        on + R"(, "response_format": {"type": "json_object"})"}) {
+    EXPECT_THROW(prompt_of(fields, answer), json::FieldError) << fields;
+  }
+  EXPECT_THROW(prompt_of(on, R"({"role": "user", "content": "a"})"), json::FieldError);
+}
+
 TEST(OpenAiChat, ChoicesHaveSeedsOfTheirOwn) {
   const PreparedRequest request = prepare(R"("n": 3, "seed": 7)");
   ASSERT_EQ(request.inputs.size(), 3u);

@@ -43,11 +43,20 @@ std::string render_text(const ServedModel& model, const json::object& variables)
   }
 }
 
-RenderedPrompt render_prompt(const ServedModel& model, const json::object& variables) {
-  const std::string text = render_text(model, variables);
+RenderedPrompt render_prompt(const ServedModel& model, const json::object& variables,
+                             const BegunAnswer& begun) {
+  std::string text = render_text(model, variables);
   RenderedPrompt out;
-  out.ids = model.require_tokenizer().encode(text, {.parse_special = true});
   out.opens_thinking = prompt_opens_thinking(text);
+  if (out.opens_thinking) {
+    text += begun.reasoning;
+    if (!begun.text.empty()) {
+      text += cat('\n', ThinkTags().close, "\n\n");
+      out.opens_thinking = false;
+    }
+  }
+  text += begun.text;
+  out.ids = model.require_tokenizer().encode(text, {.parse_special = true});
   return out;
 }
 

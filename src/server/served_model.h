@@ -51,6 +51,11 @@ struct RequestScope {
 // names none means this one.
 void check_model_name(const json::ObjectReader& reader, const ServedModel& model);
 
+// What there is of an answer that is to be continued; no text: it was still thinking.
+struct BegunAnswer {
+  std::string reasoning, text;
+};
+
 struct RenderedPrompt {
   std::vector<TokenId> ids;
   bool opens_thinking = false;  // it ends inside the reasoning
@@ -58,7 +63,11 @@ struct RenderedPrompt {
 
 // A conversation through the chat template: its text, and the tokens of that.
 std::string render_text(const ServedModel& model, const json::object& variables);
-RenderedPrompt render_prompt(const ServedModel& model, const json::object& variables);
+//
+// With `begun` the answer goes on after it, as the model wrote it: behind the prompt, inside the
+// reasoning when the prompt opens that.
+RenderedPrompt render_prompt(const ServedModel& model, const json::object& variables,
+                             const BegunAnswer& begun = {});
 
 // Throws ApiError(400, "context_length_exceeded") when the prompt leaves no room for a token.
 void check_prompt_length(const ServedModel& model, size_t num_tokens);

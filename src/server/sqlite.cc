@@ -1,6 +1,8 @@
 #include "server/sqlite.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -77,6 +79,11 @@ std::optional<std::string> SqliteStatement::optional_text(int column) const {
 SqliteDatabase::SqliteDatabase(const std::string& path, int32_t application_id, int version,
                                std::string_view create)
     : path_(path) {
+  // SQLite would let everybody read a new file; its log takes over the permissions of the file.
+  if (path != ":memory:") {
+    const int file = open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    if (file >= 0) close(file);
+  }
   const int code =
       sqlite3_open_v2(path.c_str(), &handle_,
                       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);

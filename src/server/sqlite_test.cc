@@ -93,6 +93,15 @@ TEST_F(SqliteTest, FilesThatAreNoDatabaseAreRefused) {
   EXPECT_NE(refusal().find("expected an undamaged SQLite database"), std::string::npos);
 }
 
+TEST_F(SqliteTest, OnlyTheOwnerReadsNewFiles) {
+  SqliteDatabase database(path_, kMark, 1, kCreate);
+  database.run("INSERT INTO t VALUES (1, 'x')");
+  for (const char* ending : {"", "-wal", "-shm"}) {
+    const auto mode = std::filesystem::status(path_ + ending).permissions();
+    EXPECT_EQ(mode & std::filesystem::perms(077), std::filesystem::perms::none) << ending;
+  }
+}
+
 TEST_F(SqliteTest, MissingFoldersAreNamed) {
   path_ = (dir_ / "none" / "db").string();
   EXPECT_NE(refusal().find(path_), std::string::npos);

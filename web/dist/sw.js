@@ -1,6 +1,6 @@
 // Keeps the shell of the page, so that it opens without the server. Never touches the API.
-const CACHE = 'axk1-415e3985ddcc';
-const SHELL = ["./","assets/highlight-526vZEHM.js","assets/index-D3gKLoTs.js","assets/index-IebIKG2X.css","assets/math-Cb0fDpso.js","assets/math-NwSQFk4P.css","icon.svg","manifest.webmanifest","theme.js"];
+const CACHE = 'axk1-892e3081717a';
+const SHELL = ["./","assets/highlight-526vZEHM.js","assets/index-Bh293iTh.js","assets/index-CWgLTsYX.css","assets/math-Cb0fDpso.js","assets/math-NwSQFk4P.css","icon.svg","manifest.webmanifest","theme.js"];
 
 self.addEventListener('install', (event) => {
   event.waitUntil(

@@ -1,6 +1,7 @@
 // The state of the page and what can be done to it. Components show it and call its methods.
+import { tick } from 'svelte';
 import { ApiError, apiKey, listModels, setApiKey } from './api';
-import { completionRequest, streamCompletion } from './completion';
+import { completionRequest, StreamEnded, streamCompletion } from './completion';
 import { openHistory, type HistoryStore } from './history';
 import { t } from './i18n.svelte';
 import { store, stored } from './storage';
@@ -13,6 +14,7 @@ import type {
 const kScreenMs = 40;
 const kKeepMs = 2000;
 const kTitleChars = 60;
+const kAnnouncements = 8;
 
 interface Run {
   messageId: string;
@@ -34,7 +36,7 @@ export class App {
   runs = $state<Record<string, Run>>({}); // by conversation
   problems = $state<Record<string, string>>({}); // by message: why its answer failed
   notice = $state<string | null>(null); // a short word, also read out
-  announcement = $state(''); // read out only
+  announcements = $state<{ id: number; text: string }[]>([]); // read out only, the latest last
   panel = $state<Panel>('none');
   keyRefused = $state(false);
   search = $state('');
@@ -92,8 +94,12 @@ export class App {
       this.#show(conversation);
       if (messageId !== null && this.active) await this.showBranch(messageId);
     } catch (error) {
-      this.#trouble(error, () => void this.open(id, messageId));
-      if (error instanceof ApiError && error.status === 404) this.#show(null);
+      if (error instanceof ApiError && error.status === 404) {
+        this.#show(null);
+        this.say(t('errorNotFound'));
+      } else {
+        this.#trouble(error, () => void this.open(id, messageId));
+      }
     }
   }
 
@@ -132,7 +138,7 @@ export class App {
       const results = await this.#store().search(query.trim(), searching.signal);
       if (searching.signal.aborted) return;
       this.results = results;
-      this.announcement = results.length > 0 ? t('searchCount', { count: results.length }) : t('searchNone');
+      this.announce(results.length > 0 ? t('searchCount', { count: results.length }) : t('searchNone'));
     } catch (error) {
       if ((error as Error).name !== 'AbortError') this.#trouble(error, () => void this.find(query));
     }
@@ -266,13 +272,20 @@ export class App {
     this.notice = text;
   }
 
+  // Read out by screen readers, after what they are reading.
+  announce(text: string): void {
+    const id = (this.announcements.at(-1)?.id ?? 0) + 1;
+    this.announcements = [...this.announcements.slice(1 - kAnnouncements), { id, text }];
+  }
+
   // The page is being closed: what has been written so far is kept, if it can be.
   leave(): void {
     for (const [id, run] of Object.entries(this.runs)) {
       const message = this.#loaded.get(id)?.messages.find((one) => one.id === run.messageId);
       if (!message || !this.#history) continue;
       const { content, reasoning_content } = message;
-      void this.#history.changeMessage(id, message.id, { content, reasoning_content }, true).catch(() => {});
+      const patch = { content, reasoning_content, finish_reason: '' };
+      void this.#history.changeMessage(id, message.id, patch, true).catch(() => {});
     }
   }
 
@@ -319,7 +332,7 @@ export class App {
     const request = completionRequest($state.snapshot(conversation), $state.snapshot(path), this.model);
     const history = this.#store();
     message.finish_reason = '';
-    this.announcement = t('answering');
+    this.announce(t('answering'));
 
     let content = '';
     let reasoning = '';
@@ -329,16 +342,20 @@ export class App {
       content = reasoning = '';
     };
     const screen = setInterval(show, kScreenMs);
-    const keep = setInterval(() => {
+    const keepNow = (): void => {
       const { content: so_far, reasoning_content } = message;
-      history.changeMessage(conversation.id, message.id, { content: so_far, reasoning_content }).catch(() => {});
-    }, kKeepMs);
+      const patch = { content: so_far, reasoning_content, finish_reason: '' };
+      history.changeMessage(conversation.id, message.id, patch).catch(() => {});
+    };
+    if (message.content !== '' || message.reasoning_content !== '') keepNow(); // it is being continued
+    const keep = setInterval(keepNow, kKeepMs);
 
     const started = performance.now();
     let first = 0;
     let last = 0;
     let usage: Stats | null = null;
     let finish = 'error';
+    let outcome = '';
     try {
       for await (const piece of streamCompletion(request, controller.signal)) {
         if (piece.content !== '' || piece.reasoning !== '') {
@@ -350,14 +367,14 @@ export class App {
         usage = piece.usage ?? usage;
         if (piece.finish_reason !== null) finish = piece.finish_reason;
       }
-      this.announcement = t('answerDone');
+      outcome = t('answerDone');
     } catch (error) {
       if ((error as Error).name === 'AbortError') {
         finish = 'stopped';
-        this.announcement = t('answerStopped');
+        outcome = t('answerStopped');
       } else {
         this.problems[message.id] = this.#words(error);
-        this.announcement = `${t('answerFailed')} ${this.problems[message.id]}`;
+        outcome = `${t('answerFailed')} ${this.problems[message.id]}`;
         if (error instanceof ApiError && error.status === 401) {
           this.#askForKey(() => void this.#write(conversation, message, path));
         }
@@ -369,6 +386,8 @@ export class App {
     message.finish_reason = finish;
     message.stats = first > 0 ? { ...usage, first_token_ms: Math.round(first - started), decode_ms: Math.round(last - first) } : usage;
     delete this.runs[conversation.id];
+    await tick(); // the last paragraph is announced first
+    this.announce(outcome);
     const { content: whole, reasoning_content, finish_reason, stats } = $state.snapshot(message);
     await this.#attempt(() =>
       history.changeMessage(conversation.id, message.id, { content: whole, reasoning_content, finish_reason, stats }));
@@ -407,10 +426,10 @@ export class App {
   }
 
   #words(error: unknown): string {
+    if (error instanceof StreamEnded) return t('errorStream');
     if (!(error instanceof ApiError)) return String(error);
     const { status, message, retryAfterSeconds } = error;
     if (status === 0) return this.ready ? t('errorNetwork') : t('offline');
-    if (status === 404 && this.ready) return t('errorNotFound');
     if (status === 429 || status === 503) return t('errorBusy', { seconds: Math.ceil(retryAfterSeconds ?? 5) });
     return t('errorServer', { status, message });
   }

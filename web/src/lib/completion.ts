@@ -56,6 +56,9 @@ function samplingFields(sampling: Omit<Settings, 'thinking' | 'model'>): Record<
   return Object.fromEntries(Object.entries(sampling).filter(([, value]) => value !== undefined));
 }
 
+// The server closed the stream before the answer was complete.
+export class StreamEnded extends Error {}
+
 export interface Piece {
   content: string;
   reasoning: string;
@@ -94,8 +97,8 @@ export function parseChunk(data: string): Piece {
   };
 }
 
-// The pieces of the answer. Throws ApiError when the server refuses or the stream breaks off, and
-// an AbortError when the signal fires.
+// The pieces of the answer. Throws ApiError when the server refuses, StreamEnded when the answer breaks
+// off, and an AbortError when the signal fires.
 export async function* streamCompletion(body: CompletionRequest, signal: AbortSignal): AsyncGenerator<Piece> {
   const response = await request('v1/chat/completions', {
     method: 'POST',
@@ -114,7 +117,7 @@ export async function* streamCompletion(body: CompletionRequest, signal: AbortSi
     }
   } catch (error) {
     if (error instanceof ApiError || (error as Error).name === 'AbortError') throw error;
-    throw new ApiError(0, String(error));
+    throw new StreamEnded(String(error));
   }
-  if (!finished) throw new ApiError(0, 'the stream ended early');
+  if (!finished) throw new StreamEnded();
 }

@@ -56,6 +56,7 @@ export class IncrementalMarkdown {
   #stable: Block[] = [];
   #stableEnd = 0; // of the text, up to which #stable goes
   #text = '';
+  #shown: Block[] = [];
   #stableHeading: number;
   #heading: number; // level of the heading before; the next may be at most one deeper
   #marked: Marked;
@@ -91,25 +92,47 @@ export class IncrementalMarkdown {
   }
 
   // The blocks of the text. Blocks that did not change are the same objects as before. With
-  // `complete`, the text does not grow any more, and links may be defined after their use.
+  // `complete`, the text does not grow any more: it is read once more as a whole, so that links may be
+  // defined after their use, and what Markdown decides later than it seemed comes out right.
   update(text: string, complete: boolean): Block[] {
+    const before = this.#shown;
+    this.#shown = this.#read(text, complete).map((block, index) =>
+      before[index]?.html === block.html && before[index].raw === block.raw ? before[index] : block,
+    );
+    return this.#shown;
+  }
+
+  #read(text: string, complete: boolean): Block[] {
     const grown = text.startsWith(this.#text) && text.length >= this.#stableEnd;
     if (!grown) this.#reset();
     this.#text = text;
-    if (complete && /^ {0,3}\[[^\]]+\]:/m.test(text)) this.#reset();
+    if (complete) this.#reset();
 
     const tail = text.slice(this.#stableEnd);
     const tokens = this.#marked.lexer(tail);
-    // What stands before the last block is settled, once that block has a whole first line: until
-    // then a "2" after a list may yet become "2." and belong to it.
-    let open = tokens.length - 1;
-    const back = (): void => {
-      while (open >= 0 && tokens[open].type === 'space') --open;
+    // What stands before the last block is settled, once it is certain that a block begins there: a
+    // "2" after a list may yet become "2." and belong to it; text after closed mathematics, or in the
+    // second row of what looks like a table, makes them part of the paragraph before.
+    const certain = (index: number): boolean => {
+      const { type, raw } = tokens[index];
+      if (type === 'blockMath') return raw.endsWith('\n');
+      if (type === 'table') return /\n.*\n/.test(raw);
+      const joins = type === 'paragraph' || (type === 'heading' && !raw.trimStart().startsWith('#'));
+      if (joins && tokens[index - 1]?.type === 'paragraph') return false;
+      return raw.includes('\n');
     };
-    back();
-    if (open >= 0 && !tokens[open].raw.includes('\n')) {
-      --open;
-      back();
+    let open = tokens.length - 1;
+    while (open >= 0 && tokens[open].type === 'space') --open;
+    while (open >= 0 && !certain(open)) {
+      do --open;
+      while (open >= 0 && tokens[open].type === 'space');
+      if (open >= 0 && tokens[open].type !== 'paragraph') break;
+    }
+    // Mathematics that is not closed may yet take in what follows, up to a blank line.
+    let from = 0;
+    for (let index = 0; index < open; from += tokens[index++].raw.length) {
+      const opener = tokens[index].type === 'paragraph' ? /(?:^|\n) *(?:\$\$|\\\[)/.exec(tokens[index].raw) : null;
+      if (opener && !/\n[ \t]*\n/.test(tail.slice(from + opener.index + 1))) open = index;
     }
 
     this.#heading = this.#stableHeading;

@@ -61,7 +61,10 @@ export async function startScriptedServer({ dist, script, history = false, key =
         }
       }
       if (!open) return undefined;
-      if (answer.breakOff) return response.destroy();
+      if (answer.breakOff) {
+        await sleep(100); // so that what was written arrives
+        return response.destroy();
+      }
       emit({ index: 0, delta: {}, finish_reason: answer.finish ?? 'stop' });
       emit(null, { usage: { prompt_tokens: 10, completion_tokens: tokens, total_tokens: 10 + tokens, prompt_tokens_details: { cached_tokens: 4 } } });
       return response.end('data: [DONE]\n\n');
