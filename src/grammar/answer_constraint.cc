@@ -20,6 +20,8 @@ struct Shared {
   JsonStyle style;
 };
 
+constexpr std::string_view kShortEscapes = "\"\\/bfnrt";
+
 class AnswerConstraint final : public ByteConstraint {
  public:
   explicit AnswerConstraint(std::shared_ptr<const Shared> shared)
@@ -53,11 +55,11 @@ class AnswerConstraint final : public ByteConstraint {
     for (TokenId id : tables_->marks) {
       if (takes_mark(id)) set_token(words, id);
     }
-    const JsonStyle& style = shared_->style;
     if (too_blank()) leave_out(tables_->blank_first, words);
-    if (!style.unicode_escapes) {
+    if (!shared_->style.unicode_escapes) {
       leave_out(tables_->unicode_escape, words);
       if (after_backslash_) leave_out(tables_->u_first, words);
+      leave_out_beginnings_of_escapes(words);
     }
     const bool none = std::all_of(words.begin(), words.end(), [](uint32_t w) { return w == 0; });
     if (cursor_.can_end() || none) add_end_tokens(words);
@@ -87,7 +89,7 @@ class AnswerConstraint final : public ByteConstraint {
     const bool between = !in_text();
     if (!free && ((too_blank() && has_token(tables_->blank_first, id)) ||
                   (!shared_->style.unicode_escapes &&
-                   (has_token(tables_->unicode_escape, id) ||
+                   (token.bytes.ends_with('\\') || has_token(tables_->unicode_escape, id) ||
                     (after_backslash_ && has_token(tables_->u_first, id)))))) {
       MaskWords words(tables_->blank_first.size());
       allowed(words);
@@ -156,6 +158,26 @@ class AnswerConstraint final : public ByteConstraint {
     for (size_t i = 0; i < tokens.size() && !more; ++i) more = (words[i] & ~tokens[i]) != 0;
     if (!more) return;
     for (size_t i = 0; i < tokens.size(); ++i) words[i] &= ~tokens[i];
+  }
+
+  // Tokens behind which only uXXXX can come.
+  void leave_out_beginnings_of_escapes(std::span<uint32_t> words) const {
+    if (cursor_.string_is_free()) return;
+    MaskWords found(words.size());
+    bool any = false;
+    for (TokenId id : tables_->backslash_last) {
+      if (has_token(words, id) && only_unicode_follows(id)) {
+        set_token(found, id);
+        any = true;
+      }
+    }
+    if (any) leave_out(found, words);
+  }
+
+  bool only_unicode_follows(TokenId id) const {
+    const std::string& bytes = tables_->tokens[static_cast<size_t>(id)].bytes;
+    return fits(bytes + 'u') && std::none_of(kShortEscapes.begin(), kShortEscapes.end(),
+                                             [&](char c) { return fits(bytes + c); });
   }
 
   void add_all(std::span<uint32_t> words) const {

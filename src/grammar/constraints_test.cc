@@ -74,6 +74,12 @@ TEST(JsonConstraint, PlainJsonHasNoUnicodeEscapesWhereItCanDoWithout) {
   EXPECT_EQ(num_taken(*constraint, *vocabulary, {'n', 'u'}), 2u);  // the second is a letter
   EXPECT_FALSE(allows(*constraint, *vocabulary, escape));
   EXPECT_TRUE(allows(*make_json_constraint(vocabulary, text), *vocabulary, quote_escape));
+  // Of a name no letter can be written by a short escape, so that none begins.
+  const auto name =
+      make_json_constraint(vocabulary, compile(R"({"enum": ["city", "a/b"]})"), kPlainJson);
+  EXPECT_FALSE(allows(*name, *vocabulary, quote_backslash));
+  EXPECT_EQ(num_taken(*name, *vocabulary, {'"', 'a'}), 2u);
+  EXPECT_TRUE(allows(*name, *vocabulary, '\\'));
   // A control character cannot be written in another way.
   const auto control =
       make_json_constraint(vocabulary, compile(R"({"const": "\u0001"})"), kPlainJson);

@@ -75,6 +75,7 @@ GrammarVocabulary::Impl::Impl(std::vector<Token> tokens_in, std::vector<TokenId>
     if (!bytes.empty() && is_json_blank(bytes[0])) set_token(blank_first, id);
     if (bytes.find("\\u") != std::string_view::npos) set_token(unicode_escape, id);
     if (bytes.starts_with('u')) set_token(u_first, id);
+    if (bytes.ends_with('\\')) backslash_last.push_back(id);
     StringLexer lexer;
     std::vector<uint32_t> chars;
     StringLexer::Result result = StringLexer::Result::kMore;

@@ -44,10 +44,11 @@ struct GrammarVocabulary::Impl {
 
   std::vector<Token> tokens;
   std::vector<TokenId> end_ids;
-  TokenTrie all;             // kText, by bytes
-  MaskWords blank_first;     // kText that begin with white space of JSON
-  MaskWords unicode_escape;  // kText with \u in them
-  MaskWords u_first;         // kText that begin with u
+  TokenTrie all;                        // kText, by bytes
+  MaskWords blank_first;                // kText that begin with white space of JSON
+  MaskWords unicode_escape;             // kText with \u in them
+  std::vector<TokenId> backslash_last;  // kText that end with a backslash
+  MaskWords u_first;                    // kText that begin with u
   // Between two characters of a string:
   CharTrie interior;                      // tokens that stay inside it
   MaskWords interior_all;                 // the same as a set
