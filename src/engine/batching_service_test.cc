@@ -67,6 +67,7 @@ TEST(BatchingService, AnswersAreTheModelsOwnWhateverElseRuns) {
       ServiceOptions options = small_options();
       options.drafts = drafts;
       options.kv_memory = fake_blocks(9);  // of context 512: interrupts all the time
+      std::deque<Collector> collectors;    // outlives the service
       auto served = std::make_unique<FakeModel>(fake);
       FakeModel& steps = *served;
       auto service = make_batching_service(std::move(served), options);
@@ -74,7 +75,6 @@ TEST(BatchingService, AnswersAreTheModelsOwnWhateverElseRuns) {
       Rng rng(7);
       std::vector<std::vector<TokenId>> starts;
       for (uint64_t i = 0; i < 4; ++i) starts.push_back(line_of(70 + 60 * i, i));
-      std::deque<Collector> collectors;
       std::vector<std::vector<TokenId>> wanted;
       std::vector<uint64_t> ids;
       std::vector<bool> left;
