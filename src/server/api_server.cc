@@ -424,7 +424,9 @@ void ApiServer::Impl::interrupted() {
 
 ApiServer::ApiServer(const ServedModel& model, CompletionService& service,
                      const ApiServerOptions& options)
-    : impl_(std::make_unique<Impl>(model, service, options)) {}
+    : impl_(std::make_unique<Impl>(model, service, options)) {
+  impl_->http.catch_signals();  // from when the address is known: one may come before run()
+}
 
 ApiServer::~ApiServer() = default;
 
@@ -450,7 +452,6 @@ std::string ApiServer::url() const {
 }
 
 ApiServer::End ApiServer::run() {
-  impl_->http.catch_signals();
   impl_->http.run();
   return impl_->end;
 }

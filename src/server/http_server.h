@@ -99,7 +99,7 @@ class HttpServer {
   // Any thread. Ends run() now; connections are dropped.
   void stop();
 
-  // Takes SIGTERM and SIGINT for HttpApp::interrupted while run() runs.
+  // Takes SIGTERM and SIGINT from now on; HttpApp::interrupted is called while run() runs.
   void catch_signals();
 
   struct Impl;

@@ -20,7 +20,9 @@ std::string_view host_name(std::string_view host) {
 }
 
 bool is_loopback_name(std::string_view name) {
-  return equal_ignoring_case(name, "localhost") || name.starts_with("127.") || name == "[::1]" ||
+  const bool number = name.find_first_not_of("0123456789.") == std::string_view::npos;
+  return equal_ignoring_case(name, "localhost") || (number && name.starts_with("127.")) ||
+         name == "[::1]" ||
          (name.size() > 10 && equal_ignoring_case(name.substr(name.size() - 10), ".localhost"));
 }
 
