@@ -5,13 +5,55 @@
 
 #include <algorithm>
 #include <cmath>
-#include <regex>
 #include <string>
 
 #include "base/utf8.h"
 #include "io/json.h"
+#include "tokenizer/regex.h"
 
 namespace axk1::testing {
+
+// Whether PCRE2 finds an ECMA-262 pattern (with the u flag) in the text.
+inline bool found_by_pcre2(std::string_view pattern, std::string_view text) {
+  constexpr std::string_view kSpaces =
+      "\\x09-\\x0d\\x20\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}"
+      "\\x{3000}\\x{feff}";
+  std::string out;
+  bool in_class = false;
+  const auto set = [&](std::string_view chars) {
+    out += in_class ? std::string(chars) : cat("[", chars, "]");
+  };
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if (c == '\\' && i + 1 < pattern.size()) {
+      const char escaped = pattern[++i];
+      if (escaped == 's') {
+        set(kSpaces);
+      } else if (escaped == 'd') {
+        set("0-9");
+      } else if (escaped == 'w') {
+        set("A-Za-z0-9_");
+      } else if (escaped == 'u') {
+        out += cat("\\x{", pattern.substr(i + 1, 4), "}");
+        i += 4;
+      } else {
+        out += {'\\', escaped};
+      }
+    } else if (c == '$' && !in_class) {
+      out += "\\z";
+    } else if (c == '.' && !in_class) {
+      out += "[^\\n\\r\\x{2028}\\x{2029}]";
+    } else {
+      if (c == '[') in_class = true;
+      if (c == ']') in_class = false;
+      out += c;
+    }
+  }
+  const Regex regex = Regex::pcre2(out);
+  RegexScratch scratch;
+  scratch.begin(text.size());
+  return RegexScan(regex, text, scratch).next().has_value();
+}
 
 class PlainValidator {
  public:
@@ -39,26 +81,14 @@ class PlainValidator {
   }
 
   static bool matches(std::string_view pattern, std::string_view text) {
-    // The standard library's \\s knows the white space of ASCII only.
-    constexpr std::wstring_view kSpaces =
-        L"\\s\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff";
-    std::wstring ecma;
-    bool in_class = false;
-    const std::wstring from = wide(pattern);
-    for (size_t i = 0; i < from.size(); ++i) {
-      if (from[i] == L'\\' && i + 1 < from.size()) {
-        ++i;
-        const bool space = from[i] == L's';
-        if (space && !in_class) ecma += L'[';
-        ecma += space ? std::wstring(kSpaces) : std::wstring{L'\\', from[i]};
-        if (space && !in_class) ecma += L']';
-        continue;
-      }
-      if (from[i] == L'[') in_class = true;
-      if (from[i] == L']') in_class = false;
-      ecma += from[i];
+    return found_by_pcre2(pattern, text);
+  }
+
+  static std::string replaced(std::string text, std::string_view what, std::string_view with) {
+    for (size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += with.size()) {
+      text.replace(at, what.size(), with);
     }
-    return std::regex_search(wide(text), std::wregex(ecma));
+    return text;
   }
 
   static bool equal(const json::value& a, const json::value& b) {
@@ -91,13 +121,12 @@ class PlainValidator {
     const json::value* at = &root_;
     std::string path(reference.substr(1));
     if (!path.empty() && path[0] != '/') return anchor(root_, path);
-    std::regex percent("%25");
-    path = std::regex_replace(path, percent, "%");
+    path = replaced(path, "%25", "%");
     for (size_t start = 1; start <= path.size();) {
       const size_t end = std::min(path.find('/', start), path.size());
       std::string token = path.substr(start, end - start);
-      token = std::regex_replace(token, std::regex("~1"), "/");
-      token = std::regex_replace(token, std::regex("~0"), "~");
+      token = replaced(token, "~1", "/");
+      token = replaced(token, "~0", "~");
       at = at->is_array() ? &at->get_array().at(std::stoul(token)) : &at->as_object().at(token);
       start = end + 1;
     }

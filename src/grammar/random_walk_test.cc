@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <regex>
 #include <sstream>
 
 #include "base/rng.h"
@@ -92,7 +91,7 @@ class Walker {
       if (!w.ended) continue;
       ++num_ended_;
       // Doubles, which the validator computes with, cannot tell such numbers apart.
-      if (std::regex_search(w.text, std::regex("[eE][+-]?[0-9]{3}"))) continue;
+      if (testing::found_by_pcre2("[eE][+-]?[0-9]{3}", w.text)) continue;
       const json::value value = json::parse(w.text, "walk");
       EXPECT_TRUE(validator.valid(value)) << json::to_text(schema) << "\n" << w.text;
     }
