@@ -20,7 +20,7 @@ void print(const char* what, const std::map<std::string, size_t>& counts) {
   }
 }
 
-TEST(KnownSuites, JsonSchemaTestSuite) {
+TEST(KnownSuites, JsonSchemaTestSuiteSlow) {
   AXK1_SKIP_WITHOUT_SHARED(kSuite);
   const auto vocabulary = byte_vocabulary();
   std::map<std::string, size_t> refused, too_strict;
@@ -62,7 +62,7 @@ TEST(KnownSuites, JsonSchemaTestSuite) {
   EXPECT_LE(num_errors, 10u);
 }
 
-TEST(KnownSuites, JsonSchemaBenchCompiles) {
+TEST(KnownSuites, JsonSchemaBenchCompilesSlow) {
   AXK1_SKIP_WITHOUT_SHARED(kBench);
   std::map<std::string, size_t> refused;
   size_t num_compiled = 0, num_errors = 0;
