@@ -81,8 +81,8 @@ test('an answer with mathematics, code and a table', {}, async (page) => {
   assert.equal(await page.locator('td[align="right"]').count(), 4);
   assert.equal(await page.locator('a[href="https://example.org/"][rel="noopener noreferrer"][target="_blank"]').count(), 1);
   // The styles that KaTeX sets must have arrived: a fraction is higher than its letters.
-  assert.ok((await page.locator('.katex-display .katex-html').boundingBox()).height > 30);
-  assert.ok(await page.evaluate(() => [...document.fonts].some((font) => /KaTeX/.test(font.family) && font.status === 'loaded')));
+  await eventually(async () => (await page.locator('.katex-display .katex-html').boundingBox()).height > 30, 'the styles of KaTeX');
+  await eventually(() => page.evaluate(() => [...document.fonts].some((font) => /KaTeX/.test(font.family) && font.status === 'loaded')), 'its fonts');
   await page.locator('.copy-code').click();
   const code = await page.evaluate(() => navigator.clipboard.readText());
   assert.ok(code.startsWith('def quicksort(values):\n    # 기준보다') && code.endsWith('quicksort(more)'), code);
