@@ -152,13 +152,24 @@ TokenId Sampler::choose(std::span<const float> scores) {
     for (const Candidate& c : candidates) total += c.weight;
   }
   if (o.top_p < 1 || o.min_p > 0) {
-    std::sort(candidates.begin(), candidates.end(), heavier);
     const double wanted = o.top_p < 1 ? o.top_p * total : total;
     double sum = 0;
     size_t kept = 0;
-    while (kept < candidates.size() && (kept == 0 || sum < wanted) &&
-           candidates[kept].weight >= o.min_p * candidates[0].weight) {
-      sum += candidates[kept++].weight;
+    const auto goes_on = [&] {
+      return kept < candidates.size() && (kept == 0 || sum < wanted) &&
+             candidates[kept].weight >= o.min_p * candidates[0].weight;
+    };
+    // Sorted only as far as needed: mostly a few of the heaviest are, so those above a floor first,
+    // which then falls.
+    size_t sorted = 0;
+    for (float floor = 1.0f / 64; sorted < candidates.size(); floor /= 64) {
+      const auto first = candidates.begin() + static_cast<std::ptrdiff_t>(sorted);
+      const auto last = std::partition(first, candidates.end(),
+                                       [&](const Candidate& c) { return c.weight >= floor; });
+      std::sort(first, last, heavier);
+      sorted = static_cast<size_t>(last - candidates.begin());
+      while (kept < sorted && goes_on()) sum += candidates[kept++].weight;
+      if (kept < sorted || !(sum < wanted)) break;
     }
     candidates.resize(kept);
     total = sum;
