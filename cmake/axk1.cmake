@@ -24,6 +24,27 @@ if(AXK1_SANITIZE)
   target_link_options(axk1_options INTERFACE -fsanitize=${AXK1_SANITIZE})
 endif()
 
+# For code whose speed does not matter. Tests and command lines are mostly templates of GoogleTest and
+# CLI11, which take twice as long to compile when optimised.
+set(axk1_quick_options $<$<CONFIG:Release>:-O1> $<$<CONFIG:RelWithDebInfo>:-O0>)
+
+# axk1_precompile(TARGET HEADERS...): headers that most files of the target read, compiled once.
+# Only with AXK1_PRECOMPILE, so that the optimised build still finds a missing #include.
+function(axk1_precompile target)
+  if(AXK1_PRECOMPILE)
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+  endif()
+endfunction()
+set(axk1_common_headers <algorithm> <functional> <map> <memory> <optional> <span> <string> <vector>)
+
+# axk1_sanitized(TARGET): part of what is built and run under AddressSanitizer.
+function(axk1_sanitized target)
+  if(NOT TARGET sanitized_tests)
+    add_custom_target(sanitized_tests)
+  endif()
+  add_dependencies(sanitized_tests ${target})
+endfunction()
+
 # axk1_tests(NAME DIR DEPS...): the *_test.cc files of DIR as one GoogleTest program.
 function(axk1_tests name dir)
   file(GLOB tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${dir}/*_test.cc)
@@ -32,16 +53,19 @@ function(axk1_tests name dir)
   endif()
   add_executable(${name}_tests ${tests})
   target_link_libraries(${name}_tests PRIVATE ${ARGN} axk1_testing axk1_options GTest::gtest_main GTest::gmock)
+  target_compile_options(${name}_tests PRIVATE ${axk1_quick_options})
+  axk1_precompile(${name}_tests ${axk1_common_headers} <gtest/gtest.h>)
   add_test(NAME ${name} COMMAND ${name}_tests)
   set_tests_properties(${name} PROPERTIES TIMEOUT 900)
 endfunction()
 
-# axk1_library(FOLDER [THREADS] [DEPS folders...] [LINK targets...]): src/FOLDER as the static
+# axk1_library(FOLDER [THREADS] [UNSANITIZED] [DEPS folders...] [LINK targets...] [PRECOMPILE headers...]): src/FOLDER as the static
 # library axk1_FOLDER, with its *_test.cc files as the program axk1_FOLDER_tests. THREADS: its tests
 # run code on several threads; they have the label `threads` and are built by `threaded_tests`,
-# which is what ThreadSanitizer is for.
+# which is what ThreadSanitizer is for. UNSANITIZED: not built under sanitizers, whose builds take most
+# of the time that a change's tests may take: for what only drives other folders.
 function(axk1_library folder)
-  cmake_parse_arguments(ARG "THREADS" "" "DEPS;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "THREADS;UNSANITIZED" "" "DEPS;LINK;PRECOMPILE" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cc)
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(TRANSFORM ARG_DEPS PREPEND axk1_)
@@ -49,12 +73,22 @@ function(axk1_library folder)
     add_library(axk1_${folder} STATIC ${sources})
     target_link_libraries(axk1_${folder} PUBLIC ${ARG_DEPS} ${ARG_LINK} PRIVATE axk1_options)
     target_include_directories(axk1_${folder} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+    if(ARG_PRECOMPILE)
+      axk1_precompile(axk1_${folder} ${axk1_common_headers} ${ARG_PRECOMPILE})
+    endif()
   else()
     add_library(axk1_${folder} INTERFACE)
     target_link_libraries(axk1_${folder} INTERFACE ${ARG_DEPS} ${ARG_LINK})
     target_include_directories(axk1_${folder} INTERFACE ${PROJECT_SOURCE_DIR}/src)
   endif()
   axk1_tests(axk1_${folder} src/${folder} axk1_${folder})
+  if(TARGET axk1_${folder}_tests)
+    if(ARG_UNSANITIZED)
+      set_tests_properties(axk1_${folder} PROPERTIES LABELS unsanitized)
+    else()
+      axk1_sanitized(axk1_${folder}_tests)
+    endif()
+  endif()
   if(ARG_THREADS AND TARGET axk1_${folder}_tests)
     set_tests_properties(axk1_${folder} PROPERTIES LABELS threads)
     if(NOT TARGET threaded_tests)
@@ -74,7 +108,10 @@ function(axk1_program name dir)
   add_library(${name}_apps STATIC ${sources})
   target_link_libraries(${name}_apps PUBLIC ${ARG_DEPS} ${ARG_LINK} PRIVATE axk1_options)
   target_include_directories(${name}_apps PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  list(FILTER sources INCLUDE REGEX "_(command|flags|options)\\.cc$")
+  set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${axk1_quick_options}")
   add_executable(${name} ${PROJECT_SOURCE_DIR}/${dir}/${name}_main.cc)
+  target_compile_options(${name} PRIVATE ${axk1_quick_options})
   target_link_libraries(${name} PRIVATE ${name}_apps axk1_options)
   target_compile_definitions(${name} PRIVATE AXK1_VERSION="${PROJECT_VERSION}")
   # Only these few files know the version: a new one does not compile everything anew.
@@ -82,11 +119,15 @@ function(axk1_program name dir)
     COMPILE_DEFINITIONS AXK1_VERSION="${PROJECT_VERSION}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
   axk1_tests(${name}_apps ${dir} ${name}_apps)
+  if(TARGET ${name}_apps_tests)
+    set_tests_properties(${name}_apps PROPERTIES LABELS unsanitized)
+  endif()
 endfunction()
 
 # axk1_fuzz(NAME [DEPS folders...]): fuzz/NAME_fuzz.cc, which holds LLVMFuzzerTestOneInput.
-# With AXK1_FUZZ=libfuzzer the program NAME_fuzz, to be run for as long as one likes; otherwise the
-# program NAME_fuzz_smoke and the CTest fuzz.NAME, which runs the corpus and seeded mutations of it.
+# With AXK1_FUZZ=libfuzzer the program NAME_fuzz, to be run for as long as one likes; otherwise, in
+# builds with sanitizers, the program NAME_fuzz_smoke and the CTest fuzz.NAME, which runs the corpus
+# and seeded mutations of it.
 function(axk1_fuzz name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
   list(TRANSFORM ARG_DEPS PREPEND axk1_)
@@ -95,9 +136,10 @@ function(axk1_fuzz name)
     add_executable(${name}_fuzz ${source})
     target_link_libraries(${name}_fuzz PRIVATE ${ARG_DEPS} axk1_options -fsanitize=fuzzer)
     add_dependencies(fuzzers ${name}_fuzz)
-  elseif(AXK1_BUILD_TESTS)
+  elseif(AXK1_BUILD_TESTS AND AXK1_SANITIZE)
     add_executable(${name}_fuzz_smoke ${source} ${PROJECT_SOURCE_DIR}/fuzz/smoke_main.cc)
     target_link_libraries(${name}_fuzz_smoke PRIVATE ${ARG_DEPS} axk1_options)
+    axk1_sanitized(${name}_fuzz_smoke)
     add_test(NAME fuzz.${name}
              COMMAND ${name}_fuzz_smoke ${name} ${PROJECT_SOURCE_DIR}/fuzz/corpus/${name})
     set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 900)
