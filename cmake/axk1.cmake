@@ -62,8 +62,8 @@ endfunction()
 # axk1_library(FOLDER [THREADS] [UNSANITIZED] [DEPS folders...] [LINK targets...] [PRECOMPILE headers...]): src/FOLDER as the static
 # library axk1_FOLDER, with its *_test.cc files as the program axk1_FOLDER_tests. THREADS: its tests
 # run code on several threads; they have the label `threads` and are built by `threaded_tests`,
-# which is what ThreadSanitizer is for. UNSANITIZED: not built under sanitizers, whose builds take most
-# of the time that a change's tests may take: for what only drives other folders.
+# which is what ThreadSanitizer is for. UNSANITIZED: not built under AddressSanitizer, whose build
+# takes most of the time that a change's tests may take: for what mostly drives other folders.
 function(axk1_library folder)
   cmake_parse_arguments(ARG "THREADS;UNSANITIZED" "" "DEPS;LINK;PRECOMPILE" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cc)
@@ -90,7 +90,7 @@ function(axk1_library folder)
     endif()
   endif()
   if(ARG_THREADS AND TARGET axk1_${folder}_tests)
-    set_tests_properties(axk1_${folder} PROPERTIES LABELS threads)
+    set_property(TEST axk1_${folder} APPEND PROPERTY LABELS threads)
     if(NOT TARGET threaded_tests)
       add_custom_target(threaded_tests)
     endif()
@@ -125,9 +125,9 @@ function(axk1_program name dir)
 endfunction()
 
 # axk1_fuzz(NAME [DEPS folders...]): fuzz/NAME_fuzz.cc, which holds LLVMFuzzerTestOneInput.
-# With AXK1_FUZZ=libfuzzer the program NAME_fuzz, to be run for as long as one likes; otherwise, in
-# builds with sanitizers, the program NAME_fuzz_smoke and the CTest fuzz.NAME, which runs the corpus
-# and seeded mutations of it.
+# With AXK1_FUZZ=libfuzzer the program NAME_fuzz, to be run for as long as one likes; otherwise the
+# program NAME_fuzz_smoke and the CTest fuzz.NAME, which runs the corpus and seeded mutations of it:
+# in builds with sanitizers, or, for folders that these leave out, in the others.
 function(axk1_fuzz name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
   list(TRANSFORM ARG_DEPS PREPEND axk1_)
@@ -136,10 +136,18 @@ function(axk1_fuzz name)
     add_executable(${name}_fuzz ${source})
     target_link_libraries(${name}_fuzz PRIVATE ${ARG_DEPS} axk1_options -fsanitize=fuzzer)
     add_dependencies(fuzzers ${name}_fuzz)
-  elseif(AXK1_BUILD_TESTS AND AXK1_SANITIZE)
+    return()
+  endif()
+  set(in_asan ON)
+  if("axk1_server" IN_LIST ARG_DEPS OR "axk1_engine" IN_LIST ARG_DEPS)
+    set(in_asan OFF)  # folders that are UNSANITIZED
+  endif()
+  if(AXK1_BUILD_TESTS AND ((AXK1_SANITIZE AND in_asan) OR (NOT AXK1_SANITIZE AND NOT in_asan)))
     add_executable(${name}_fuzz_smoke ${source} ${PROJECT_SOURCE_DIR}/fuzz/smoke_main.cc)
     target_link_libraries(${name}_fuzz_smoke PRIVATE ${ARG_DEPS} axk1_options)
-    axk1_sanitized(${name}_fuzz_smoke)
+    if(in_asan)
+      axk1_sanitized(${name}_fuzz_smoke)
+    endif()
     add_test(NAME fuzz.${name}
              COMMAND ${name}_fuzz_smoke ${name} ${PROJECT_SOURCE_DIR}/fuzz/corpus/${name})
     set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 900)
