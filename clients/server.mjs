@@ -11,7 +11,7 @@ export const model = 'nano-v0';
 
 // Resolves to {url, stop}. stop() asks it to drain and resolves to its exit code.
 export async function start() {
-  const child = spawn(program, ['serve', join(root, 'models', model), '--port', '0'],
+  const child = spawn(program, ['serve', join(root, 'models', model), '--port', '0', '--no-history'],
                       {stdio: ['ignore', 'pipe', 'pipe']});
   let log = '';
   child.stderr.on('data', (chunk) => { log += chunk; });

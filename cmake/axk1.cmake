@@ -28,14 +28,14 @@ endif()
 # CLI11, which take twice as long to compile when optimised.
 set(axk1_quick_options $<$<CONFIG:Release>:-O1> $<$<CONFIG:RelWithDebInfo>:-O0>)
 
-# axk1_precompile(TARGET HEADERS...): headers that most files of the target read, compiled once.
-# Only with AXK1_PRECOMPILE, so that the optimised build still finds a missing #include.
-function(axk1_precompile target)
+# axk1_precompile(TARGET HEADER): HEADER and the standard library's common ones, compiled once for the
+# target. Only with AXK1_PRECOMPILE, so that the optimised build still finds a missing #include.
+function(axk1_precompile target header)
   if(AXK1_PRECOMPILE)
-    target_precompile_headers(${target} PRIVATE ${ARGN})
+    target_precompile_headers(${target} PRIVATE ${header} <algorithm> <functional> <map> <memory>
+                              <optional> <span> <string> <vector>)
   endif()
 endfunction()
-set(axk1_common_headers <algorithm> <functional> <map> <memory> <optional> <span> <string> <vector>)
 
 # axk1_sanitized(TARGET): part of what is built and run under AddressSanitizer.
 function(axk1_sanitized target)
@@ -54,18 +54,18 @@ function(axk1_tests name dir)
   add_executable(${name}_tests ${tests})
   target_link_libraries(${name}_tests PRIVATE ${ARGN} axk1_testing axk1_options GTest::gtest_main GTest::gmock)
   target_compile_options(${name}_tests PRIVATE ${axk1_quick_options})
-  axk1_precompile(${name}_tests ${axk1_common_headers} <gtest/gtest.h>)
+  axk1_precompile(${name}_tests <gtest/gtest.h>)
   add_test(NAME ${name} COMMAND ${name}_tests)
   set_tests_properties(${name} PROPERTIES TIMEOUT 900)
 endfunction()
 
-# axk1_library(FOLDER [THREADS] [UNSANITIZED] [DEPS folders...] [LINK targets...] [PRECOMPILE headers...]): src/FOLDER as the static
-# library axk1_FOLDER, with its *_test.cc files as the program axk1_FOLDER_tests. THREADS: its tests
-# run code on several threads; they have the label `threads` and are built by `threaded_tests`,
-# which is what ThreadSanitizer is for. UNSANITIZED: not built under AddressSanitizer, whose build
-# takes most of the time that a change's tests may take: for what mostly drives other folders.
+# axk1_library(FOLDER [THREADS] [UNSANITIZED] [JSON] [DEPS folders...] [LINK targets...]): src/FOLDER as
+# the static library axk1_FOLDER, with its *_test.cc files as the program axk1_FOLDER_tests.
+# THREADS: its tests run code on several threads; they have the label `threads` and are built by
+# `threaded_tests`, for ThreadSanitizer. UNSANITIZED: its tests are not built under AddressSanitizer,
+# whose build takes most of the time that a change's tests may take. JSON: most of its files read JSON.
 function(axk1_library folder)
-  cmake_parse_arguments(ARG "THREADS;UNSANITIZED" "" "DEPS;LINK;PRECOMPILE" ${ARGN})
+  cmake_parse_arguments(ARG "THREADS;UNSANITIZED;JSON" "" "DEPS;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cc)
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(TRANSFORM ARG_DEPS PREPEND axk1_)
@@ -73,8 +73,8 @@ function(axk1_library folder)
     add_library(axk1_${folder} STATIC ${sources})
     target_link_libraries(axk1_${folder} PUBLIC ${ARG_DEPS} ${ARG_LINK} PRIVATE axk1_options)
     target_include_directories(axk1_${folder} PUBLIC ${PROJECT_SOURCE_DIR}/src)
-    if(ARG_PRECOMPILE)
-      axk1_precompile(axk1_${folder} ${axk1_common_headers} ${ARG_PRECOMPILE})
+    if(ARG_JSON)
+      axk1_precompile(axk1_${folder} <boost/json.hpp>)
     endif()
   else()
     add_library(axk1_${folder} INTERFACE)
@@ -82,9 +82,12 @@ function(axk1_library folder)
     target_include_directories(axk1_${folder} INTERFACE ${PROJECT_SOURCE_DIR}/src)
   endif()
   axk1_tests(axk1_${folder} src/${folder} axk1_${folder})
+  if(ARG_UNSANITIZED)
+    set_property(GLOBAL APPEND PROPERTY AXK1_UNSANITIZED axk1_${folder})
+  endif()
   if(TARGET axk1_${folder}_tests)
     if(ARG_UNSANITIZED)
-      set_tests_properties(axk1_${folder} PROPERTIES LABELS unsanitized)
+      set_property(TEST axk1_${folder} APPEND PROPERTY LABELS unsanitized)
     else()
       axk1_sanitized(axk1_${folder}_tests)
     endif()
@@ -138,14 +141,17 @@ function(axk1_fuzz name)
     add_dependencies(fuzzers ${name}_fuzz)
     return()
   endif()
-  set(in_asan ON)
-  if("axk1_server" IN_LIST ARG_DEPS OR "axk1_engine" IN_LIST ARG_DEPS)
-    set(in_asan OFF)  # folders that are UNSANITIZED
-  endif()
-  if(AXK1_BUILD_TESTS AND ((AXK1_SANITIZE AND in_asan) OR (NOT AXK1_SANITIZE AND NOT in_asan)))
+  get_property(unsanitized GLOBAL PROPERTY AXK1_UNSANITIZED)
+  set(sanitized ON)
+  foreach(dep IN LISTS ARG_DEPS)
+    if(dep IN_LIST unsanitized)
+      set(sanitized OFF)
+    endif()
+  endforeach()
+  if(AXK1_BUILD_TESTS AND ((AXK1_SANITIZE AND sanitized) OR NOT (AXK1_SANITIZE OR sanitized)))
     add_executable(${name}_fuzz_smoke ${source} ${PROJECT_SOURCE_DIR}/fuzz/smoke_main.cc)
     target_link_libraries(${name}_fuzz_smoke PRIVATE ${ARG_DEPS} axk1_options)
-    if(in_asan)
+    if(sanitized)
       axk1_sanitized(${name}_fuzz_smoke)
     endif()
     add_test(NAME fuzz.${name}

@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
+#include "base/rng.h"
 
 namespace axk1 {
 namespace {
@@ -121,6 +124,44 @@ TEST(Sampler, TopPKeepsTheFewestThatReachP) {
     std::vector<double> weights(5);
     for (size_t id : c.kept) weights[id] = kFive[id];
     expect_frequencies(counts, weights);
+  }
+}
+
+// What top_p and min_p keep, by sorting everything.
+std::set<size_t> kept_by_sorting(const std::vector<float>& logits, float top_p, float min_p) {
+  std::vector<std::pair<float, size_t>> sorted;  // weight, id
+  const float best = *std::max_element(logits.begin(), logits.end());
+  double total = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    sorted.emplace_back(std::exp(static_cast<double>(logits[i]) - best), i);
+    total += sorted.back().first;
+  }
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first : a.second < b.second;
+  });
+  std::set<size_t> kept;
+  double sum = 0;
+  for (const auto& [weight, id] : sorted) {
+    if (!kept.empty() && (sum >= top_p * total || weight < min_p)) break;
+    sum += weight;
+    kept.insert(id);
+  }
+  return kept;
+}
+
+// Candidates are sorted only as far as needed: whether heavy ones, light ones or all are.
+TEST(Sampler, CutsAreThoseOfAFullSort) {
+  Rng rng(11);
+  for (double spread : {0.0, 0.5, 3.0, 12.0}) {
+    std::vector<float> logits(60);
+    for (float& x : logits) x = static_cast<float>(spread * rng.uniform());
+    logits[7] = logits[8];  // equal weights go by id
+    for (const auto& [top_p, min_p] :
+         {std::pair(0.05f, 0.0f), {0.5f, 0.0f}, {0.9f, 0.0f}, {0.99f, 0.01f}, {1.0f, 0.2f}}) {
+      EXPECT_EQ(drawn(draw({.top_p = top_p, .min_p = min_p}, logits)),
+                kept_by_sorting(logits, top_p, min_p))
+          << "spread " << spread << ", top_p " << top_p << ", min_p " << min_p;
+    }
   }
 }
 

@@ -36,8 +36,8 @@ class ThreadPool {
 
   int num_threads() const { return num_threads_; }
 
-  // body(thread_idx) once for every thread_idx, by its thread or by the caller, never two of them
-  // at a time for the caller's; returns when all are done.
+  // body(thread_idx) once for every thread_idx; returns when all are done. Part 0 is the caller's;
+  // the others are done by their own threads, or by the caller after its own.
   template <class Body>
   void run(Body&& body) {
     run_region(

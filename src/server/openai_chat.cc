@@ -6,7 +6,6 @@
 #include "server/chat_messages.h"
 #include "server/openai_common.h"
 #include "server/sampling_fields.h"
-#include "server/sse.h"
 #include "server/token_json.h"
 
 namespace axk1 {
@@ -57,10 +56,10 @@ struct ChatForm {
   size_t prompt_tokens = 0;
 };
 
-class ChatWriter : public AnswerWriter {
+class ChatWriter : public CompletionWriter {
  public:
   ChatWriter(const RequestScope& scope, const ChatForm& form, size_t num_choices)
-      : model_(*scope.model), id_(cat("chatcmpl-", scope.id)), created_(scope.now), form_(form) {
+      : CompletionWriter(scope, "chatcmpl-", "chat.completion.chunk", form.stream), form_(form) {
     for (size_t i = 0; i < num_choices; ++i) choices_.emplace_back(form.answer);
   }
 
@@ -79,25 +78,8 @@ class ChatWriter : public AnswerWriter {
     if (!delta.last()) return;
     choice.finish_reason = *delta.finish_reason;
     take(index, choice.splitter.finish(), out);
-    if (form_.stream.stream) write_delta(index, {}, finish_reason(choice), out);
+    if (stream_.stream) write_delta(index, {}, finish_reason(choice), out);
   }
-
-  void end(std::string& out) override {
-    if (form_.stream.include_usage) {
-      json::object chunk = head("chat.completion.chunk");
-      chunk["choices"] = json::array();
-      chunk["usage"] = usage_json(totals());
-      append_event(out, chunk);
-    }
-    append_done(out);
-  }
-
-  void fail(const ApiError& error, std::string& out) override {
-    append_event(out, openai_error(error));
-    append_done(out);
-  }
-
-  void ping(std::string& out) override { append_comment(out, "ping"); }
 
   json::object whole() override {
     json::object out = head("chat.completion");
@@ -109,15 +91,6 @@ class ChatWriter : public AnswerWriter {
   }
 
  private:
-  json::object head(const char* object) const {
-    json::object out;
-    out["id"] = id_;
-    out["object"] = object;
-    out["created"] = created_;
-    out["model"] = model_.names.front();
-    return out;
-  }
-
   static const char* finish_reason(const ChatChoice& choice) {
     if (choice.finish_reason == FinishReason::kLength) return "length";
     return choice.splitter.called() ? "tool_calls" : "stop";
@@ -132,7 +105,7 @@ class ChatWriter : public AnswerWriter {
     using Kind = AnswerPart::Kind;
     ChatChoice& choice = choices_[index];
     for (AnswerPart& part : parts) {
-      if (form_.stream.stream) {
+      if (stream_.stream) {
         write_part(index, part, out);
       } else if (part.kind == Kind::kReasoning) {
         choice.reasoning += part.text;
@@ -179,10 +152,7 @@ class ChatWriter : public AnswerWriter {
     if (!choice.logprobs.empty()) entry["logprobs"] = take_logprobs(choice);
     entry["finish_reason"] = nullptr;
     if (finish) entry["finish_reason"] = finish;
-    json::object chunk = head("chat.completion.chunk");
-    chunk["choices"] = json::array{std::move(entry)};
-    if (form_.stream.include_usage) chunk["usage"] = nullptr;
-    append_event(out, chunk);
+    append_chunk(std::move(entry), out);
   }
 
   json::object take_logprobs(ChatChoice& choice) {
@@ -219,7 +189,7 @@ class ChatWriter : public AnswerWriter {
     return out;
   }
 
-  UsageTotals totals() const {
+  UsageTotals totals() const override {
     UsageTotals totals{.prompt_tokens = form_.prompt_tokens};
     totals.cached_tokens = choices_.front().usage.cached_tokens;
     for (const ChatChoice& choice : choices_) {
@@ -231,9 +201,6 @@ class ChatWriter : public AnswerWriter {
     return totals;
   }
 
-  const ServedModel& model_;
-  std::string id_;
-  int64_t created_;
   ChatForm form_;
   std::vector<ChatChoice> choices_;
 };

@@ -5,7 +5,6 @@
 #include "server/openai_common.h"
 #include "server/prompt_forms.h"
 #include "server/sampling_fields.h"
-#include "server/sse.h"
 #include "server/token_json.h"
 
 namespace axk1 {
@@ -107,11 +106,11 @@ struct TextForm {
   size_t prompt_tokens = 0;
 };
 
-class TextWriter : public AnswerWriter {
+class TextWriter : public CompletionWriter {
  public:
   TextWriter(const RequestScope& scope, const TextForm& form,
              const std::vector<CompletionInput>& inputs)
-      : model_(*scope.model), id_(cat("cmpl-", scope.id)), created_(scope.now), form_(form) {
+      : CompletionWriter(scope, "cmpl-", "text_completion", form.stream), form_(form) {
     for (const CompletionInput& input : inputs) {
       choices_.emplace_back(model_.tokenizer);
       if (form.echo) choices_.back().prompt = input.prompt;
@@ -131,30 +130,15 @@ class TextWriter : public AnswerWriter {
     }
     if (delta.last()) choice.finish_reason = *delta.finish_reason;
     const bool ids = form_.token_ids && !choice.ids.empty();
-    if (form_.stream.stream && (!choice.text.empty() || ids || delta.last())) {
+    if (stream_.stream && (!choice.text.empty() || ids || delta.last())) {
       write(index, delta.last(), out);
     }
   }
 
-  void end(std::string& out) override {
-    if (form_.stream.include_usage) {
-      json::object chunk = head();
-      chunk["choices"] = json::array();
-      chunk["usage"] = usage_json(totals());
-      append_event(out, chunk);
-    }
-    append_done(out);
-  }
-  void fail(const ApiError& error, std::string& out) override {
-    append_event(out, openai_error(error));
-    append_done(out);
-  }
-  void ping(std::string& out) override { append_comment(out, "ping"); }
-
   json::object whole() override {
     json::array list;
     for (size_t i = 0; i < choices_.size(); ++i) list.push_back(choice_json(i, true));
-    json::object out = head();
+    json::object out = head("text_completion");
     out["choices"] = std::move(list);
     out["usage"] = usage_json(totals());
     return out;
@@ -171,15 +155,6 @@ class TextWriter : public AnswerWriter {
     for (const StepLogprobs& step : delta.prompt_logprobs) choice.logprobs.add(step);
   }
 
-  json::object head() const {
-    json::object out;
-    out["id"] = id_;
-    out["object"] = "text_completion";
-    out["created"] = created_;
-    out["model"] = model_.names.front();
-    return out;
-  }
-
   json::object choice_json(size_t index, bool last) {
     TextChoice& choice = choices_[index];
     json::object out;
@@ -194,13 +169,10 @@ class TextWriter : public AnswerWriter {
   }
 
   void write(size_t index, bool last, std::string& out) {
-    json::object chunk = head();
-    chunk["choices"] = json::array{choice_json(index, last)};
-    if (form_.stream.include_usage) chunk["usage"] = nullptr;
-    append_event(out, chunk);
+    append_chunk(choice_json(index, last), out);
   }
 
-  UsageTotals totals() const {
+  UsageTotals totals() const override {
     UsageTotals totals{.prompt_tokens = form_.prompt_tokens};
     for (size_t i = 0; i < choices_.size(); ++i) {
       const CompletionUsage& usage = choices_[i].usage;
@@ -212,9 +184,6 @@ class TextWriter : public AnswerWriter {
     return totals;
   }
 
-  const ServedModel& model_;
-  std::string id_;
-  int64_t created_;
   TextForm form_;
   std::vector<TextChoice> choices_;
 };
