@@ -152,9 +152,13 @@ std::set<size_t> kept_by_sorting(const std::vector<float>& logits, float top_p, 
 // Candidates are sorted only as far as needed: whether heavy ones, light ones or all are.
 TEST(Sampler, CutsAreThoseOfAFullSort) {
   Rng rng(11);
-  for (double spread : {0.0, 0.5, 3.0, 12.0}) {
+  for (double spread : {-1.0, 0.0, 0.5, 3.0, 12.0}) {
     std::vector<float> logits(60);
     for (float& x : logits) x = static_cast<float>(spread * rng.uniform());
+    if (spread < 0) {  // one heavy, and many light ones that are needed to reach top_p
+      std::fill(logits.begin(), logits.end(), std::log(0.01f));
+      logits[20] = 0;
+    }
     logits[7] = logits[8];  // equal weights go by id
     for (const auto& [top_p, min_p] :
          {std::pair(0.05f, 0.0f), {0.5f, 0.0f}, {0.9f, 0.0f}, {0.99f, 0.01f}, {1.0f, 0.2f}}) {
