@@ -1,0 +1,90 @@
+// The file that describes a training run: docs/training.md, "The run file".
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "io/json.h"
+#include "train/data_order.h"
+#include "train/schedule.h"
+
+namespace axk1 {
+
+struct RunSource {
+  std::string name;
+  std::vector<std::string> files;   // paths: text, JSON lines, token shards
+  double weight = 1;                // of stages that have no mix of their own
+  std::string text_field = "text";  // of JSON lines that have no messages
+};
+
+struct RunHeldOut {
+  double fraction = 0;             // of the documents of every source
+  std::vector<std::string> files;  // besides
+};
+
+struct RunStage {
+  std::string name;
+  StageShape shape;  // weights in the order of the sources
+  Schedule schedule;
+};
+
+enum class OptimizerKind : uint8_t { kAdamW, kMuon };
+
+struct RunOptimizer {
+  OptimizerKind kind = OptimizerKind::kAdamW;
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
+  double weight_decay = 0.1;
+  double momentum = 0.95;  // of Muon
+  double clip = 1;         // largest norm of the gradient; 0: none
+};
+
+struct RunCheckpoints {
+  uint64_t every = 0;  // steps; 0: only at the end and when stopped
+  uint64_t keep = 2;
+  bool export_each = false;  // DIR/model with each of them
+};
+
+struct RunEval {
+  uint64_t every = 0;       // steps; 0: only at the end
+  uint64_t tokens = 65536;  // at most
+};
+
+struct RunSpike {
+  double factor = 0;  // times the running median of the gradient's norm; 0: only what is not finite
+  uint64_t window = 64;  // steps that the median is over
+};
+
+// Paths are as given when absolute, else relative to the folder of the run file.
+struct RunConfig {
+  std::string path;  // of the run file, for messages
+
+  std::string model_path;    // a config.json, or a folder with weights to start from; or empty:
+  json::value model_inline;  // the config itself
+  std::string tokenizer;     // folder of a tokenizer
+  std::string document_end = "<|endoftext|>";
+
+  std::vector<RunSource> sources;
+  RunHeldOut held_out;
+  std::vector<RunStage> stages;
+  RunOptimizer optimizer;
+  size_t micro_batch = 1;  // rows computed at once
+  uint64_t seed = 1;
+  bool bf16 = false;       // dtype: what matrix products are computed in
+  double balance = 0.001;  // router bias per step
+  RunCheckpoints checkpoints;
+  RunEval eval;
+  RunSpike spike;
+
+  // Of everything that the numbers of the run follow from; not of checkpoint and eval.
+  uint64_t fingerprint = 0;
+};
+
+// Throws Error(kInvalidInput) naming the file, the path of the field, what was found and what was
+// expected: also for a field that nobody reads.
+RunConfig parse_run_config(std::string_view text, const std::string& path);
+RunConfig load_run_config(const std::string& path);
+
+}  // namespace axk1
