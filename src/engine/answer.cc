@@ -63,6 +63,14 @@ class Answer::Text {
   bool stopped_ = false;
 };
 
+AnswerModel answer_model(const Engine& engine) {
+  return {.tokenizer = engine.tokenizer(),
+          .eos = engine.eos_token_ids(),
+          .vocab_size = engine.vocab_size(),
+          .context_tokens = engine.context_length(),
+          .kernels = &engine.kernels()};
+}
+
 void check_generate_options(const GenerateOptions& options, const AnswerModel& model) {
   for (const std::string& stop : options.stop) {
     if (stop.empty()) fail(ErrorCode::kInvalidInput, "stop: an empty text would stop at once");
@@ -80,7 +88,9 @@ Answer::Answer(const AnswerModel& model, const GenerateOptions& options, size_t 
       options_((check_generate_options(options, model), options)),
       most_(options.max_tokens ? options.max_tokens : model.context_tokens),
       constraint_(std::move(constraint)),
-      sampler_(options.sampling, model.vocab_size, std::move(memory)) {
+      sampler_(options.sampling, model.vocab_size,
+               memory ? std::move(memory)
+                      : std::make_shared<SamplerMemory>(model.vocab_size, model.kernels)) {
   most_ = std::min(most_, model.context_tokens - std::min(prompt_tokens, model.context_tokens));
   if (constraint_) mask_.resize(token_mask_words(model.vocab_size));
   if (model.tokenizer) text_ = std::make_unique<Text>(*model.tokenizer, options_);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/engine.h"
 #include "engine/generate.h"
 #include "engine/sampler.h"
 #include "grammar/token_constraint.h"
@@ -19,8 +20,11 @@ struct AnswerModel {
   const Tokenizer* tokenizer = nullptr;  // or null: no text
   std::span<const TokenId> eos;
   size_t vocab_size = 0;
-  size_t context_tokens = 0;  // prompt and answer together
+  size_t context_tokens = 0;             // prompt and answer together
+  const KernelTable* kernels = nullptr;  // null: the best of this machine
 };
+
+AnswerModel answer_model(const Engine& engine);
 
 // Throws Error(kInvalidInput) naming the option that is out of range, or needs a tokenizer that is
 // not there.

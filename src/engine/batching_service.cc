@@ -161,7 +161,8 @@ Service::Service(std::unique_ptr<StepModel> model, const ServiceOptions& options
           options.context_tokens ? options.context_tokens : model_->answer_model().context_tokens)),
       plan_(plan_service(*model_, plan_options(options))),
       fingerprint_(model_->fingerprint()),
-      sampler_memory_(std::make_shared<SamplerMemory>(answer_model_.vocab_size)),
+      sampler_memory_(
+          std::make_shared<SamplerMemory>(answer_model_.vocab_size, answer_model_.kernels)),
       pool_(plan_.cache),
       blocks_(plan_.num_blocks, plan_.block_tokens),
       scheduler_(blocks_, {.max_running = options_.max_sequences,

@@ -33,11 +33,7 @@ GenerateResult generate(Session& session, std::span<const TokenId> prompt,
                         const GenerateOptions& options, const OnText& on_text,
                         const Session::Progress& prefill) {
   Engine& engine = session.engine();
-  Answer answer({.tokenizer = engine.tokenizer(),
-                 .eos = engine.eos_token_ids(),
-                 .vocab_size = engine.vocab_size(),
-                 .context_tokens = engine.context_length()},
-                options, prompt.size());
+  Answer answer(answer_model(engine), options, prompt.size());
   GenerateResult result;
   result.prompt_tokens = prompt.size();
 

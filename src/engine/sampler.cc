@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
+#include "base/bits.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "kernels/registry.h"
 
 namespace axk1 {
 namespace {
@@ -20,6 +23,11 @@ double log_sum_exp(std::span<const float> logits) {
   double sum = 0;
   for (float logit : logits) sum += std::exp(double{logit} - max);
   return max + std::log(sum);
+}
+
+template <class T>
+std::span<T> block_of(std::span<T> x, size_t index, size_t size) {
+  return x.subspan(index * size, std::min(size, x.size() - index * size));
 }
 
 void require(bool ok, const char* name, double found, const char* expected) {
@@ -45,8 +53,18 @@ void check_sampling_options(const SamplingOptions& o, size_t vocab_size) {
   }
 }
 
-SamplerMemory::SamplerMemory(size_t vocab_size) : scores_(vocab_size), counts_(vocab_size) {
+SamplerMemory::SamplerMemory(size_t vocab_size, const KernelTable* kernels)
+    : softmax_block_(kernels ? kernels->softmax_block
+                             : select_kernels("", cpu_features()).softmax_block),
+      scores_(vocab_size),
+      counts_(vocab_size),
+      blocks_(ceil_div(vocab_size, kBlockTokens)) {
   candidates_.reserve(vocab_size);
+}
+
+size_t SamplerMemory::bytes(size_t vocab_size) {
+  return vocab_size * (sizeof(float) + sizeof(uint32_t) + sizeof(Candidate)) +
+         ceil_div(vocab_size, kBlockTokens) * sizeof(Block);
 }
 
 size_t index_of_max(std::span<const float> x) {
@@ -122,64 +140,117 @@ TokenId Sampler::choose(std::span<const float> scores) {
   const SamplingOptions& o = options_;
   const size_t best = index_of_max(scores);
   if (o.temperature == 0) return static_cast<TokenId>(best);
+  const double total = weigh(scores, scores[best]);
+  if (!(total > 0)) return static_cast<TokenId>(best);  // NaN or infinite
+  return o.top_k > 0 || o.top_p < 1 || o.min_p > 0 ? draw_from_cut(total) : draw_from_all(total);
+}
 
-  // Candidates with weights relative to the best. What is below exp(-40) of it cannot be drawn with
-  // 53 random bits, so it is left out of the sort.
-  using Candidate = SamplerMemory::Candidate;
-  std::vector<Candidate>& candidates = memory_->candidates_;
-  const double max = scores[best];
-  const auto heavier = [](const Candidate& a, const Candidate& b) {
-    return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
-  };
-  candidates.clear();
+// Weights into the memory's scores_, sums and maxima of blocks of them; returns the sum of all.
+double Sampler::weigh(std::span<const float> scores, float max) {
+  SamplerMemory& m = *memory_;
+  std::vector<float>& weights = m.scores_;  // may be what `scores` is
+  for (size_t i = 0; i < scores.size(); ++i) weights[i] = scores[i] - max;
+  // A finite scale keeps the best, whose score is 0 now, from becoming NaN.
+  const float scale = std::min(1 / options_.temperature, std::numeric_limits<float>::max());
+  float running_max = -std::numeric_limits<float>::infinity(), running_sum = 0;
+  m.softmax_block_(weights.data(), weights.size(), scale, &running_max, &running_sum);
+
+  constexpr size_t kLanes = 16;
   double total = 0;
-  for (size_t i = 0; i < scores.size(); ++i) {
-    const double score = (scores[i] - max) / o.temperature;
-    if (!(score > -40)) continue;
-    const float weight = static_cast<float>(std::exp(score));
-    candidates.push_back({static_cast<TokenId>(i), weight});
-    total += weight;
-  }
-  if (candidates.empty()) return static_cast<TokenId>(best);  // NaN or infinite
-
-  size_t keep = candidates.size();
-  if (o.top_k > 0) keep = std::min(keep, static_cast<size_t>(o.top_k));
-  if (keep < candidates.size()) {
-    std::nth_element(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(keep),
-                     candidates.end(), heavier);
-    candidates.resize(keep);
-    total = 0;
-    for (const Candidate& c : candidates) total += c.weight;
-  }
-  if (o.top_p < 1 || o.min_p > 0) {
-    const double wanted = o.top_p < 1 ? o.top_p * total : total;
-    double sum = 0;
-    size_t kept = 0;
-    const auto goes_on = [&] {
-      return kept < candidates.size() && (kept == 0 || sum < wanted) &&
-             candidates[kept].weight >= o.min_p * candidates[0].weight;
-    };
-    // Sorted only as far as needed: mostly a few of the heaviest are, so those above a floor first,
-    // which then falls.
-    size_t sorted = 0;
-    for (float floor = 1.0f / 64; sorted < candidates.size(); floor /= 64) {
-      const auto first = candidates.begin() + static_cast<std::ptrdiff_t>(sorted);
-      const auto last = std::partition(first, candidates.end(),
-                                       [&](const Candidate& c) { return c.weight >= floor; });
-      std::sort(first, last, heavier);
-      sorted = static_cast<size_t>(last - candidates.begin());
-      while (kept < sorted && goes_on()) sum += candidates[kept++].weight;
-      if (kept < sorted || !(sum < wanted)) break;
+  for (size_t b = 0; b < m.blocks_.size(); ++b) {
+    const std::span<float> block = block_of(std::span(weights), b, SamplerMemory::kBlockTokens);
+    float sums[kLanes] = {}, maxima[kLanes] = {};
+    for (size_t i = 0; i < block.size(); ++i) {
+      const float weight = block[i] > 0 ? block[i] : 0;  // of NaN too
+      block[i] = weight;
+      sums[i % kLanes] += weight;
+      maxima[i % kLanes] = weight > maxima[i % kLanes] ? weight : maxima[i % kLanes];
     }
-    candidates.resize(kept);
-    total = sum;
+    m.blocks_[b] = {std::accumulate(sums, sums + kLanes, 0.0),
+                    *std::max_element(maxima, maxima + kLanes)};
+    total += m.blocks_[b].sum;
   }
+  return total;
+}
+
+TokenId Sampler::draw_from_all(double total) {
+  const SamplerMemory& m = *memory_;
   double left = rng_.uniform() * total;
-  for (const Candidate& c : candidates) {
-    left -= c.weight;
-    if (left < 0) return c.id;
+  size_t last = 0;  // the last block that weighs anything, should rounding leave something over
+  for (size_t b = 0; b < m.blocks_.size(); ++b) {
+    if (!(m.blocks_[b].sum > 0)) continue;
+    last = b;
+    if (left < m.blocks_[b].sum) break;
+    left -= m.blocks_[b].sum;
   }
-  return candidates.back().id;
+  const size_t first = last * SamplerMemory::kBlockTokens;
+  const std::span<const float> block =
+      block_of(std::span<const float>(m.scores_), last, SamplerMemory::kBlockTokens);
+  size_t chosen = 0;
+  for (size_t i = 0; i < block.size(); ++i) {
+    if (!(block[i] > 0)) continue;
+    chosen = i;
+    left -= block[i];
+    if (left < 0) break;
+  }
+  return static_cast<TokenId>(first + chosen);
+}
+
+// Appends to candidates_, sorted, the heaviest of those below `floor`, which falls; false when
+// there are none. Mostly a few of the heaviest are all that is needed.
+bool Sampler::sort_more(float& floor) {
+  SamplerMemory& m = *memory_;
+  using Candidate = SamplerMemory::Candidate;
+  constexpr float kLightest = 1e-18f;  // below it, one go for all
+  const size_t sorted = m.candidates_.size();
+  while (floor > 0 && m.candidates_.size() == sorted) {
+    const float above = std::exchange(floor, floor > kLightest ? floor / 64 : 0);
+    for (size_t b = 0; b < m.blocks_.size(); ++b) {
+      if (!(m.blocks_[b].max > 0) || m.blocks_[b].max < floor) continue;
+      const size_t end = std::min(m.scores_.size(), (b + 1) * SamplerMemory::kBlockTokens);
+      for (size_t i = b * SamplerMemory::kBlockTokens; i < end; ++i) {
+        const float weight = m.scores_[i];
+        if (weight >= floor && weight < above && weight > 0) {
+          m.candidates_.push_back({static_cast<TokenId>(i), weight});
+        }
+      }
+    }
+  }
+  std::sort(m.candidates_.begin() + static_cast<std::ptrdiff_t>(sorted), m.candidates_.end(),
+            [](const Candidate& a, const Candidate& b) {
+              return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
+            });
+  return m.candidates_.size() > sorted;
+}
+
+TokenId Sampler::draw_from_cut(double total) {
+  const SamplingOptions& o = options_;
+  std::vector<SamplerMemory::Candidate>& candidates = memory_->candidates_;
+  candidates.clear();
+  float floor = 2;  // above the best, whose weight is 1
+  if (o.top_k > 0) {
+    const auto most = static_cast<size_t>(o.top_k);
+    while (candidates.size() < most && sort_more(floor)) {
+    }
+    if (candidates.size() > most) candidates.resize(most);
+    floor = 0;
+    total = 0;
+    for (const auto& c : candidates) total += c.weight;
+  }
+  const double wanted = o.top_p < 1 ? o.top_p * total : total;
+  double sum = 0;
+  size_t kept = 0;
+  while (kept == 0 || sum < wanted) {
+    if (kept == candidates.size() && !sort_more(floor)) break;
+    if (candidates[kept].weight < o.min_p * candidates[0].weight) break;
+    sum += candidates[kept++].weight;
+  }
+  double left = rng_.uniform() * sum;
+  for (size_t i = 0; i < kept; ++i) {
+    left -= candidates[i].weight;
+    if (left < 0) return candidates[i].id;
+  }
+  return candidates[kept - 1].id;
 }
 
 float logprob_of(std::span<const float> logits, TokenId id) {

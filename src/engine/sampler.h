@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "kernels/kernel_table.h"
 #include "tokenizer/tokenizer.h"
 
 namespace axk1 {
@@ -36,10 +37,9 @@ struct TokenLogprob {
 // What a choice is worked out in; may be shared by samplers that one thread uses in turn.
 class SamplerMemory {
  public:
-  explicit SamplerMemory(size_t vocab_size);
-  static size_t bytes(size_t vocab_size) {
-    return vocab_size * (sizeof(float) + sizeof(uint32_t) + sizeof(Candidate));
-  }
+  // `kernels` gives the exponential and must outlive this; null: the best of this machine.
+  explicit SamplerMemory(size_t vocab_size, const KernelTable* kernels = nullptr);
+  static size_t bytes(size_t vocab_size);
 
  private:
   friend class Sampler;
@@ -47,8 +47,16 @@ class SamplerMemory {
     TokenId id;
     float weight;  // probability relative to the most likely one
   };
-  std::vector<float> scores_;     // [vocab_size]
+  struct Block {
+    double sum = 0;  // of the weights of kBlockTokens tokens
+    float max = 0;
+  };
+  static constexpr size_t kBlockTokens = 256;
+
+  decltype(KernelTable::softmax_block) softmax_block_;
+  std::vector<float> scores_;     // [vocab_size], later the weights
   std::vector<uint32_t> counts_;  // [vocab_size], zero between calls
+  std::vector<Block> blocks_;
   std::vector<Candidate> candidates_;
 };
 
@@ -66,6 +74,10 @@ class Sampler {
 
  private:
   TokenId choose(std::span<const float> scores);
+  double weigh(std::span<const float> scores, float max);
+  TokenId draw_from_all(double total);
+  TokenId draw_from_cut(double total);
+  bool sort_more(float& floor);
 
   SamplingOptions options_;
   Rng rng_;

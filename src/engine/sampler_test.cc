@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "kernels/registry.h"
 
 namespace axk1 {
 namespace {
@@ -166,6 +167,36 @@ TEST(Sampler, CutsAreThoseOfAFullSort) {
                 kept_by_sorting(logits, top_p, min_p))
           << "spread " << spread << ", top_p " << top_p << ", min_p " << min_p;
     }
+  }
+}
+
+// A vocabulary of many blocks, the last of them not full; almost all of the weight is in tokens
+// that differ in block and in magnitude.
+TEST(Sampler, FrequenciesInAVocabularyOfManyBlocks) {
+  std::vector<float> logits(5003, -60.0f);
+  const std::vector<size_t> heavy = {0, 255, 256, 1111, 2560, 4999, 5002};
+  std::vector<double> weights(logits.size());
+  for (size_t i = 0; i < heavy.size(); ++i) {
+    logits[heavy[i]] = static_cast<float>(i) * 0.5f;
+    weights[heavy[i]] = std::exp(0.5 * static_cast<double>(i));
+  }
+  logits[300] = std::nanf("");
+  expect_frequencies(draw({}, logits), weights);
+  EXPECT_EQ(drawn(draw({.top_k = 3}, logits)), (std::set<size_t>{2560, 4999, 5002}));
+  EXPECT_EQ(drawn(draw({.min_p = 0.2f}, logits)), (std::set<size_t>{1111, 2560, 4999, 5002}));
+}
+
+// The tables round the exponential differently, by units in the last place.
+TEST(Sampler, EveryKernelTableDrawsTheSameDistribution) {
+  for (std::string_view name : available_kernel_names(cpu_features())) {
+    const KernelTable kernels = select_kernels(name, cpu_features());
+    Sampler sampler({.seed = 5}, kEight.size(),
+                    std::make_shared<SamplerMemory>(kEight.size(), &kernels));
+    std::vector<size_t> counts(kEight.size());
+    for (size_t i = 0; i < kDraws; ++i) {
+      ++counts[static_cast<size_t>(sampler.sample(logits_of(kEight), {}, {}))];
+    }
+    expect_frequencies(counts, kEight);
   }
 }
 

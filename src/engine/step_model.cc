@@ -9,13 +9,6 @@
 namespace axk1 {
 namespace {
 
-AnswerModel answer_model_of(const Engine& engine) {
-  return {.tokenizer = engine.tokenizer(),
-          .eos = engine.eos_token_ids(),
-          .vocab_size = engine.vocab_size(),
-          .context_tokens = engine.context_length()};
-}
-
 // The config in what it changes of the numbers, and some bytes of every part of the weights.
 uint64_t weights_fingerprint(const Engine& engine) {
   Checksum64 sum;
@@ -67,7 +60,7 @@ class EngineModel : public StepModel {
  public:
   explicit EngineModel(Engine& engine) : engine_(engine) {}
 
-  AnswerModel answer_model() const override { return answer_model_of(engine_); }
+  AnswerModel answer_model() const override { return axk1::answer_model(engine_); }
   size_t max_step_tokens() const override { return engine_.forward().options().max_batch_tokens; }
   ModelMemory memory() const override {
     ModelMemory memory{.scratch = engine_.forward().scratch_bytes()};
@@ -120,7 +113,7 @@ class NullModel : public StepModel {
     if (answer_.empty()) answer_.push_back(0);
   }
 
-  AnswerModel answer_model() const override { return answer_model_of(engine_); }
+  AnswerModel answer_model() const override { return axk1::answer_model(engine_); }
   size_t max_step_tokens() const override { return engine_.forward().options().max_batch_tokens; }
   ModelMemory memory() const override { return {}; }
   KvCache new_cache() const override { return KvCache(config_, CacheDType::kF32); }
