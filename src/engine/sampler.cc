@@ -1,6 +1,7 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -25,10 +26,9 @@ double log_sum_exp(std::span<const float> logits) {
   return max + std::log(sum);
 }
 
-template <class T>
-std::span<T> block_of(std::span<T> x, size_t index, size_t size) {
-  return x.subspan(index * size, std::min(size, x.size() - index * size));
-}
+constexpr size_t kLanes = 32;  // of sums and maxima that the compiler keeps in vectors
+// Below the best by more than 53 random bits can tell.
+constexpr float kLightestWeight = 1e-18f;
 
 void require(bool ok, const char* name, double found, const char* expected) {
   if (!ok) fail(ErrorCode::kInvalidInput, name, ": found ", found, ", expected ", expected);
@@ -56,21 +56,18 @@ void check_sampling_options(const SamplingOptions& o, size_t vocab_size) {
 SamplerMemory::SamplerMemory(size_t vocab_size, const KernelTable* kernels)
     : softmax_block_(kernels ? kernels->softmax_block
                              : select_kernels("", cpu_features()).softmax_block),
-      scores_(vocab_size),
+      scores_(ceil_div(vocab_size, kBlockTokens) * kBlockTokens),
       counts_(vocab_size),
-      blocks_(ceil_div(vocab_size, kBlockTokens)) {
-  candidates_.reserve(vocab_size);
-}
+      heaviest_(ceil_div(vocab_size, kBlockTokens)) {}
 
 size_t SamplerMemory::bytes(size_t vocab_size) {
-  return vocab_size * (sizeof(float) + sizeof(uint32_t) + sizeof(Candidate)) +
-         ceil_div(vocab_size, kBlockTokens) * sizeof(Block);
+  const size_t blocks = ceil_div(vocab_size, kBlockTokens);
+  return blocks * (kBlockTokens + 1) * sizeof(float) + vocab_size * sizeof(uint32_t);
 }
 
 size_t index_of_max(std::span<const float> x) {
   // Maxima of lanes, which the compiler keeps in vectors, then the first place that has the
   // largest.
-  constexpr size_t kLanes = 32;
   float lanes[kLanes];
   std::fill(lanes, lanes + kLanes, -std::numeric_limits<float>::infinity());
   size_t i = 0;
@@ -88,7 +85,7 @@ Sampler::Sampler(const SamplingOptions& options, size_t vocab_size,
     : options_(options), rng_(options.seed), vocab_size_(vocab_size), memory_(std::move(memory)) {
   check_sampling_options(options, vocab_size);
   if (!memory_) memory_ = std::make_shared<SamplerMemory>(vocab_size);
-  AXK1_CHECK(memory_->scores_.size() == vocab_size);
+  AXK1_CHECK(memory_->counts_.size() == vocab_size);
 }
 
 TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> prompt,
@@ -99,7 +96,7 @@ TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> 
       o.repetition_penalty != 1 || o.presence_penalty != 0 || o.frequency_penalty != 0;
   if (!penalties && o.logit_bias.empty() && allowed.empty()) return choose(logits);
 
-  std::vector<float>& scores = memory_->scores_;
+  const std::span<float> scores = std::span(memory_->scores_).first(vocab_size_);
   std::copy(logits.begin(), logits.end(), scores.begin());
   if (penalties) {
     constexpr uint32_t kInPrompt = 1u << 31;
@@ -140,117 +137,135 @@ TokenId Sampler::choose(std::span<const float> scores) {
   const SamplingOptions& o = options_;
   const size_t best = index_of_max(scores);
   if (o.temperature == 0) return static_cast<TokenId>(best);
-  const double total = weigh(scores, scores[best]);
+  weigh(scores, scores[best]);
+  const double total = mass(kLightestWeight).weight;
   if (!(total > 0)) return static_cast<TokenId>(best);  // NaN or infinite
-  return o.top_k > 0 || o.top_p < 1 || o.min_p > 0 ? draw_from_cut(total) : draw_from_all(total);
+  return draw(cut(total));
 }
 
-// Weights into the memory's scores_, sums and maxima of blocks of them; returns the sum of all.
-double Sampler::weigh(std::span<const float> scores, float max) {
+// Weights relative to the best into the memory's scores_, which `scores` may be part of.
+void Sampler::weigh(std::span<const float> scores, float max) {
   SamplerMemory& m = *memory_;
-  std::vector<float>& weights = m.scores_;  // may be what `scores` is
-  for (size_t i = 0; i < scores.size(); ++i) weights[i] = scores[i] - max;
+  std::vector<float>& weights = m.scores_;
+  for (size_t i = 0; i < vocab_size_; ++i) weights[i] = scores[i] - max;
   // A finite scale keeps the best, whose score is 0 now, from becoming NaN.
   const float scale = std::min(1 / options_.temperature, std::numeric_limits<float>::max());
   float running_max = -std::numeric_limits<float>::infinity(), running_sum = 0;
-  m.softmax_block_(weights.data(), weights.size(), scale, &running_max, &running_sum);
-
-  constexpr size_t kLanes = 16;
-  double total = 0;
-  for (size_t b = 0; b < m.blocks_.size(); ++b) {
-    const std::span<float> block = block_of(std::span(weights), b, SamplerMemory::kBlockTokens);
-    float sums[kLanes] = {}, maxima[kLanes] = {};
-    for (size_t i = 0; i < block.size(); ++i) {
-      const float weight = block[i] > 0 ? block[i] : 0;  // of NaN too
-      block[i] = weight;
-      sums[i % kLanes] += weight;
-      maxima[i % kLanes] = weight > maxima[i % kLanes] ? weight : maxima[i % kLanes];
-    }
-    m.blocks_[b] = {std::accumulate(sums, sums + kLanes, 0.0),
-                    *std::max_element(maxima, maxima + kLanes)};
-    total += m.blocks_[b].sum;
-  }
-  return total;
-}
-
-TokenId Sampler::draw_from_all(double total) {
-  const SamplerMemory& m = *memory_;
-  double left = rng_.uniform() * total;
-  size_t last = 0;  // the last block that weighs anything, should rounding leave something over
-  for (size_t b = 0; b < m.blocks_.size(); ++b) {
-    if (!(m.blocks_[b].sum > 0)) continue;
-    last = b;
-    if (left < m.blocks_[b].sum) break;
-    left -= m.blocks_[b].sum;
-  }
-  const size_t first = last * SamplerMemory::kBlockTokens;
-  const std::span<const float> block =
-      block_of(std::span<const float>(m.scores_), last, SamplerMemory::kBlockTokens);
-  size_t chosen = 0;
-  for (size_t i = 0; i < block.size(); ++i) {
-    if (!(block[i] > 0)) continue;
-    chosen = i;
-    left -= block[i];
-    if (left < 0) break;
-  }
-  return static_cast<TokenId>(first + chosen);
-}
-
-// Appends to candidates_, sorted, the heaviest of those below `floor`, which falls; false when
-// there are none. Mostly a few of the heaviest are all that is needed.
-bool Sampler::sort_more(float& floor) {
-  SamplerMemory& m = *memory_;
-  using Candidate = SamplerMemory::Candidate;
-  constexpr float kLightest = 1e-18f;  // below it, one go for all
-  const size_t sorted = m.candidates_.size();
-  while (floor > 0 && m.candidates_.size() == sorted) {
-    const float above = std::exchange(floor, floor > kLightest ? floor / 64 : 0);
-    for (size_t b = 0; b < m.blocks_.size(); ++b) {
-      if (!(m.blocks_[b].max > 0) || m.blocks_[b].max < floor) continue;
-      const size_t end = std::min(m.scores_.size(), (b + 1) * SamplerMemory::kBlockTokens);
-      for (size_t i = b * SamplerMemory::kBlockTokens; i < end; ++i) {
-        const float weight = m.scores_[i];
-        if (weight >= floor && weight < above && weight > 0) {
-          m.candidates_.push_back({static_cast<TokenId>(i), weight});
-        }
+  m.softmax_block_(weights.data(), vocab_size_, scale, &running_max, &running_sum);
+  for (size_t b = 0; b < m.heaviest_.size(); ++b) {
+    float* block = &weights[b * SamplerMemory::kBlockTokens];
+    float lanes[kLanes] = {};
+    for (size_t i = 0; i < SamplerMemory::kBlockTokens; i += kLanes) {
+      for (size_t j = 0; j < kLanes; ++j) {
+        block[i + j] = block[i + j] > 0 ? block[i + j] : 0;  // of NaN too
+        lanes[j] = block[i + j] > lanes[j] ? block[i + j] : lanes[j];
       }
     }
+    m.heaviest_[b] = *std::max_element(lanes, lanes + kLanes);
   }
-  std::sort(m.candidates_.begin() + static_cast<std::ptrdiff_t>(sorted), m.candidates_.end(),
-            [](const Candidate& a, const Candidate& b) {
-              return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
-            });
-  return m.candidates_.size() > sorted;
 }
 
-TokenId Sampler::draw_from_cut(double total) {
-  const SamplingOptions& o = options_;
-  std::vector<SamplerMemory::Candidate>& candidates = memory_->candidates_;
-  candidates.clear();
-  float floor = 2;  // above the best, whose weight is 1
-  if (o.top_k > 0) {
-    const auto most = static_cast<size_t>(o.top_k);
-    while (candidates.size() < most && sort_more(floor)) {
+// Of a block's weights from `lightest` on.
+Sampler::Mass Sampler::block_mass(size_t index, float lightest) const {
+  const SamplerMemory& m = *memory_;
+  if (m.heaviest_[index] < lightest) return {0, 0};
+  const float* block = &m.scores_[index * SamplerMemory::kBlockTokens];
+  float sums[kLanes] = {};
+  uint32_t counts[kLanes] = {};
+  for (size_t i = 0; i < SamplerMemory::kBlockTokens; i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) {
+      sums[j] += block[i + j] >= lightest ? block[i + j] : 0;
+      counts[j] += block[i + j] >= lightest ? 1 : 0;
     }
-    if (candidates.size() > most) candidates.resize(most);
-    floor = 0;
-    total = 0;
-    for (const auto& c : candidates) total += c.weight;
   }
-  const double wanted = o.top_p < 1 ? o.top_p * total : total;
-  double sum = 0;
-  size_t kept = 0;
-  while (kept == 0 || sum < wanted) {
-    if (kept == candidates.size() && !sort_more(floor)) break;
-    if (candidates[kept].weight < o.min_p * candidates[0].weight) break;
-    sum += candidates[kept++].weight;
+  return {std::accumulate(sums, sums + kLanes, 0.0), std::accumulate(counts, counts + kLanes, 0u)};
+}
+
+// Grows as `lightest` falls, also when rounded.
+Sampler::Mass Sampler::mass(float lightest) const {
+  Mass mass{0, 0};
+  for (size_t b = 0; b < memory_->heaviest_.size(); ++b) {
+    const Mass block = block_mass(b, lightest);
+    mass.weight += block.weight;
+    mass.count += block.count;
   }
-  double left = rng_.uniform() * sum;
-  for (size_t i = 0; i < kept; ++i) {
-    left -= candidates[i].weight;
-    if (left < 0) return candidates[i].id;
+  return mass;
+}
+
+// No sorting: halving the weights that may be the lightest, as integers, finds it in 30 sums, most
+// of which skip most blocks.
+Sampler::Cut Sampler::cut(double total) const {
+  const SamplingOptions& o = options_;
+  Cut cut{kLightestWeight, vocab_size_};
+  // The heaviest weight from which on there is `enough`, which there is from cut.lightest on.
+  const auto lightest_with = [&](auto&& enough) {
+    uint32_t low = std::bit_cast<uint32_t>(cut.lightest), high = std::bit_cast<uint32_t>(2.0f);
+    while (high - low > 1) {
+      const uint32_t middle = low + (high - low) / 2;
+      (enough(mass(std::bit_cast<float>(middle))) ? low : high) = middle;
+    }
+    return std::bit_cast<float>(low);
+  };
+  const auto above = [&](float weight) { return mass(std::nextafter(weight, 2.0f)); };
+
+  const auto most = static_cast<size_t>(o.top_k);
+  if (most > 0 && most < mass(cut.lightest).count) {
+    cut.lightest = lightest_with([&](const Mass& m) { return m.count >= most; });
+    const Mass heavier = above(cut.lightest);
+    cut.equal = most - heavier.count;
+    total = heavier.weight + static_cast<double>(cut.equal) * cut.lightest;
   }
-  return candidates[kept - 1].id;
+  if (o.top_p < 1) {
+    const double wanted = o.top_p * total;
+    Mass heavier = above(cut.lightest);
+    if (heavier.weight >= wanted) {
+      cut.lightest = lightest_with([&](const Mass& m) { return m.weight >= wanted; });
+      cut.equal = vocab_size_;
+      heavier = above(cut.lightest);
+    }
+    const double missing = std::max(1.0, std::ceil((wanted - heavier.weight) / cut.lightest));
+    cut.equal = std::min(cut.equal, static_cast<size_t>(missing));
+  }
+  if (o.min_p > cut.lightest) cut = {o.min_p, vocab_size_};
+  return cut;
+}
+
+TokenId Sampler::draw(const Cut& cut) {
+  const SamplerMemory& m = *memory_;
+  const float above = std::nextafter(cut.lightest, 2.0f);
+  const auto equal_weight = [&](size_t n) { return static_cast<double>(n) * cut.lightest; };
+  const Mass heavier = mass(above);
+  const size_t equal = std::min(cut.equal, mass(cut.lightest).count - heavier.count);
+  double left = rng_.uniform() * (heavier.weight + equal_weight(equal));
+  // The block where it falls. Should rounding leave something over, the last one that has any.
+  size_t block = 0, block_equal = 0, equal_left = equal;
+  for (size_t b = 0; b < m.heaviest_.size(); ++b) {
+    const Mass all = block_mass(b, cut.lightest);
+    if (all.count == 0) continue;
+    const Mass above_it = block_mass(b, above);
+    const size_t num_equal = std::min(equal_left, all.count - above_it.count);
+    if (above_it.count + num_equal == 0) continue;
+    block = b;
+    block_equal = num_equal;
+    equal_left -= num_equal;
+    const double weight = above_it.weight + equal_weight(num_equal);
+    if (left < weight) break;
+    left -= weight;
+  }
+  size_t chosen = 0;
+  const size_t first = block * SamplerMemory::kBlockTokens;
+  for (size_t i = first; i < first + SamplerMemory::kBlockTokens; ++i) {
+    const float weight = m.scores_[i];
+    if (weight < cut.lightest) continue;
+    if (weight == cut.lightest) {
+      if (block_equal == 0) continue;
+      --block_equal;
+    }
+    chosen = i;
+    left -= weight;
+    if (left < 0) break;
+  }
+  return static_cast<TokenId>(chosen);
 }
 
 float logprob_of(std::span<const float> logits, TokenId id) {

@@ -43,21 +43,12 @@ class SamplerMemory {
 
  private:
   friend class Sampler;
-  struct Candidate {
-    TokenId id;
-    float weight;  // probability relative to the most likely one
-  };
-  struct Block {
-    double sum = 0;  // of the weights of kBlockTokens tokens
-    float max = 0;
-  };
   static constexpr size_t kBlockTokens = 256;
 
   decltype(KernelTable::softmax_block) softmax_block_;
-  std::vector<float> scores_;     // [vocab_size], later the weights
+  std::vector<float> scores_;     // [vocab_size], later the weights; zeros up to whole blocks
   std::vector<uint32_t> counts_;  // [vocab_size], zero between calls
-  std::vector<Block> blocks_;
-  std::vector<Candidate> candidates_;
+  std::vector<float> heaviest_;   // of each block of weights
 };
 
 // One stream of choices. The same options, logits and history give the same choices.
@@ -73,11 +64,22 @@ class Sampler {
                  std::span<const TokenId> answer, std::span<const uint32_t> allowed = {});
 
  private:
+  // What may be drawn: all weights above `lightest`, and the first `equal` of those that are it.
+  struct Cut {
+    float lightest;
+    size_t equal;
+  };
+  struct Mass {
+    double weight;
+    size_t count;
+  };
+
   TokenId choose(std::span<const float> scores);
-  double weigh(std::span<const float> scores, float max);
-  TokenId draw_from_all(double total);
-  TokenId draw_from_cut(double total);
-  bool sort_more(float& floor);
+  void weigh(std::span<const float> scores, float max);
+  Mass block_mass(size_t index, float lightest) const;
+  Mass mass(float lightest) const;
+  Cut cut(double total) const;
+  TokenId draw(const Cut& cut);
 
   SamplingOptions options_;
   Rng rng_;
