@@ -50,6 +50,10 @@ std::unique_ptr<TokenConstraint> make_tool_constraint(
     std::shared_ptr<const GrammarVocabulary> vocabulary, std::shared_ptr<const Grammar> calls,
     const ToolConstraintOptions& options);
 
+// The answer has one of the forms (at least one), whichever its tokens turn out to be.
+std::unique_ptr<TokenConstraint> make_either_constraint(
+    std::vector<std::unique_ptr<TokenConstraint>> forms);
+
 // The answer's reasoning, before the part that `inner` constrains.
 struct ThinkingOptions {
   // The prompt ended inside the reasoning (prompt_opens_thinking). Without it the answer may still

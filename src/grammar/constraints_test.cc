@@ -124,6 +124,42 @@ TEST(JsonConstraint, EndsOnceAndForAll) {
   EXPECT_FALSE(constraint->push(100000));
 }
 
+std::unique_ptr<TokenConstraint> call_or_number(
+    const std::shared_ptr<const GrammarVocabulary>& vocabulary) {
+  std::vector<std::unique_ptr<TokenConstraint>> forms;
+  forms.push_back(make_tool_constraint(vocabulary, one_tool(), {.required = true}));
+  forms.push_back(make_json_constraint(vocabulary, compile(R"({"type": "integer"})")));
+  return make_either_constraint(std::move(forms));
+}
+
+TEST(EitherConstraint, IsTheFormThatTheAnswerBegins) {
+  const auto vocabulary = byte_vocabulary();
+  const auto answer = [&](std::string_view text) {
+    return take(*call_or_number(vocabulary), *vocabulary, text);
+  };
+  EXPECT_EQ(answer(kCall), (Taken{kCall.size(), true}));
+  EXPECT_EQ(answer("12"), (Taken{2, true}));
+  EXPECT_EQ(answer(" \n"), (Taken{2, false}));  // both go on
+  EXPECT_EQ(answer("12<tool_call>"), (Taken{2, true}));
+  EXPECT_EQ(answer("<tool_call>12"), (Taken{11, false}));
+  EXPECT_EQ(answer("x"), (Taken{0, false}));
+
+  const auto constraint = call_or_number(vocabulary);
+  std::vector<uint32_t> words(token_mask_words(vocabulary->vocab_size()));
+  constraint->allowed(words);
+  const std::string first = "<-0123456789 \t\n\r";
+  for (int c = 0; c < 256; ++c) {
+    EXPECT_EQ((words[size_t(c) / 32] >> (c % 32) & 1) != 0,
+              first.find(char(c)) != std::string::npos)
+        << c;
+  }
+  const auto copy = constraint->clone();
+  EXPECT_TRUE(copy->push('<'));
+  EXPECT_FALSE(copy->push('1'));
+  EXPECT_TRUE(constraint->push('1'));
+  EXPECT_FALSE(constraint->push('<'));
+}
+
 TEST(JsonConstraint, ClonesAreIndependent) {
   const auto vocabulary = byte_vocabulary();
   const auto constraint = make_json_constraint(vocabulary, compile("{}"));

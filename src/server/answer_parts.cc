@@ -2,7 +2,8 @@
 
 namespace axk1 {
 
-AnswerSplitter::AnswerSplitter(const AnswerForm& form) : think_(form.opens_thinking) {
+AnswerSplitter::AnswerSplitter(const AnswerForm& form)
+    : think_(form.opens_thinking), undecided_(form.calls_or_json) {
   if (form.tools) calls_.emplace(ToolCallParserOptions{.streamed = true});
 }
 
@@ -29,11 +30,22 @@ void AnswerSplitter::add(std::vector<ToolCallEvent>&& events, std::vector<Answer
   }
 }
 
+// JSON does not begin as a call does.
+void AnswerSplitter::decide(std::string_view content, std::vector<AnswerPart>& out) {
+  const size_t first = content.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) return;
+  undecided_ = false;
+  if (content[first] == '<') return;
+  add(calls_->finish(), out);  // the white space so far
+  calls_.reset();
+}
+
 void AnswerSplitter::add(ThinkSplitter::Piece&& piece, std::vector<AnswerPart>& out) {
   if (!piece.reasoning.empty()) {
     out.push_back({.kind = AnswerPart::Kind::kReasoning, .text = std::move(piece.reasoning)});
   }
   if (piece.content.empty()) return;
+  if (undecided_) decide(piece.content, out);
   if (calls_) {
     add(calls_->push(piece.content), out);
   } else {

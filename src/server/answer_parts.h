@@ -27,6 +27,7 @@ struct AnswerPart {
 struct AnswerForm {
   bool opens_thinking = false;  // the prompt ended inside the reasoning
   bool tools = false;           // <tool_call> blocks are calls, and a constraint keeps them so
+  bool calls_or_json = false;   // no calls behind content: JSON may have the mark in a string
 };
 
 // One per answer. What comes out does not depend on how the text was cut.
@@ -41,11 +42,13 @@ class AnswerSplitter {
   bool called() const { return calls_ && calls_->num_calls() > 0; }  // a tool call began
 
  private:
+  void decide(std::string_view content, std::vector<AnswerPart>& out);
   void add(ThinkSplitter::Piece&& piece, std::vector<AnswerPart>& out);
   static void add(std::vector<ToolCallEvent>&& events, std::vector<AnswerPart>& out);
 
   ThinkSplitter think_;
   std::optional<ToolCallParser> calls_;
+  bool undecided_;  // between calls and JSON: nothing but white space has come
 };
 
 }  // namespace axk1

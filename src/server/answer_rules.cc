@@ -78,13 +78,7 @@ void read_tools(const json::ObjectReader& reader, AnswerRules& rules) {
   if (const json::value* choice = reader.find("tool_choice")) {
     read_tool_choice(reader, *choice, rules);
   }
-  if (rules.calls_possible() && rules.format != AnswerRules::Format::kText) {
-    reader.refuse("response_format", "together with tools it is not computed here",
-                  ErrorCode::kUnsupported);
-  }
-  const bool forced =
-      rules.tool_choice == ToolChoice::kRequired || rules.tool_choice == ToolChoice::kNamed;
-  if (forced && rules.tools.empty()) reader.refuse("tool_choice", "needs tools");
+  if (rules.calls_required() && rules.tools.empty()) reader.refuse("tool_choice", "needs tools");
   if (rules.tool_choice == ToolChoice::kNamed &&
       std::find(names.begin(), names.end(), rules.tool_name) == names.end()) {
     reader.refuse("tool_choice", cat("no tool is named \"", printable(rules.tool_name), "\""));
@@ -176,7 +170,7 @@ std::unique_ptr<TokenConstraint> tool_constraint(const ServedModel& model,
   const auto grammar =
       compile(model, "tools", key, [&schemas] { return compile_tool_calls(schemas); });
   return make_tool_constraint(model.constraints->vocabulary(), grammar,
-                              {.required = rules.tool_choice != ToolChoice::kAuto,
+                              {.required = rules.calls_required() || rules.calls_or_json(),
                                .parallel = rules.parallel_calls,
                                .style = kPlainJson});
 }
@@ -194,12 +188,14 @@ std::unique_ptr<TokenConstraint> format_constraint(const ServedModel& model,
 
 std::unique_ptr<TokenConstraint> make_constraint(const ServedModel& model, const AnswerRules& rules,
                                                  bool opens_thinking) {
-  std::unique_ptr<TokenConstraint> inner;
-  if (rules.calls_possible()) {
-    inner = tool_constraint(model, rules);
-  } else if (rules.format != AnswerRules::Format::kText) {
-    inner = format_constraint(model, rules);
+  std::vector<std::unique_ptr<TokenConstraint>> forms;
+  if (rules.calls_possible()) forms.push_back(tool_constraint(model, rules));
+  if (rules.format != AnswerRules::Format::kText && !rules.calls_required()) {
+    forms.push_back(format_constraint(model, rules));
   }
+  std::unique_ptr<TokenConstraint> inner;
+  if (forms.size() == 1) inner = std::move(forms[0]);
+  if (forms.size() > 1) inner = make_either_constraint(std::move(forms));
   if (!inner && !rules.thinking_budget) return nullptr;
   const bool may_open = !opens_thinking && rules.thinking.value_or(false);
   if (!opens_thinking && !may_open) return inner;

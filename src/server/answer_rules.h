@@ -27,6 +27,13 @@ struct AnswerRules {
   std::optional<size_t> thinking_budget;  // tokens of reasoning
 
   bool calls_possible() const { return tool_choice != ToolChoice::kNone && !tools.empty(); }
+  bool calls_required() const {
+    return tool_choice == ToolChoice::kRequired || tool_choice == ToolChoice::kNamed;
+  }
+  // The answer is calls and nothing else, or JSON and no call.
+  bool calls_or_json() const {
+    return calls_possible() && !calls_required() && format != Format::kText;
+  }
 };
 
 // The chat fields response_format, tools, tool_choice, parallel_tool_calls, reasoning_effort,

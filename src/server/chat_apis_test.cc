@@ -160,6 +160,19 @@ TEST(ChatTools, ConstraintsFollowTheChoice) {
   EXPECT_FALSE(takes(*constraint(R"("response_format": {"type": "json_schema", "json_schema":
                          {"name": "n", "schema": {"type": "integer"}}})"),
                      "{"));
+  // Both: calls alone or JSON alone; only calls where one is demanded.
+  const std::string number = R"(, "response_format": {"type": "json_schema", "json_schema":
+                         {"name": "n", "schema": {"type": "integer"}}})";
+  const std::string call =
+      "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"서울\"}}\n</tool_call>";
+  EXPECT_TRUE(takes(*constraint(kTools + number), "12"));
+  EXPECT_TRUE(takes(*constraint(kTools + number), call));
+  EXPECT_FALSE(takes(*constraint(kTools + number), "12" + call));
+  EXPECT_FALSE(takes(*constraint(kTools + number), "그냥"));
+  const std::string demanded = R"(, "tool_choice": "required")";
+  EXPECT_FALSE(takes(*constraint(kTools + number + demanded), "12"));
+  EXPECT_TRUE(takes(*constraint(kTools + number + demanded), call));
+  EXPECT_TRUE(takes(*constraint(kTools + number + R"(, "tool_choice": "none")"), "12"));
   // A budget of two tokens: the third must close the reasoning.
   const auto budget = constraint(R"("enable_thinking": true, "thinking_budget": 2)");
   const std::vector<TokenId> words = test_model().tokenizer.encode("가나다라마바사");

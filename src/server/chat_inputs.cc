@@ -22,7 +22,9 @@ ChatInputs make_chat_inputs(const RequestScope& scope, const AnswerRules& rules,
     input.constraint = make_constraint(model, rules, prompt.opens_thinking);
     out.inputs.push_back(std::move(input));
   }
-  out.form = {.opens_thinking = prompt.opens_thinking, .tools = rules.calls_possible()};
+  out.form = {.opens_thinking = prompt.opens_thinking,
+              .tools = rules.calls_possible(),
+              .calls_or_json = rules.calls_or_json()};
   out.prompt_tokens = prompt.ids.size();
   return out;
 }
