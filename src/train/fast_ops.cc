@@ -1,0 +1,235 @@
+#include "train/fast_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/bits.h"
+#include "base/check.h"
+#include "ops/rope.h"
+
+namespace axk1 {
+namespace {
+
+constexpr size_t kNormBlock = 64;  // tokens whose norm gradients are summed together
+
+}  // namespace
+
+FastOps::FastOps(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool)
+    : params_(params),
+      kernels_(kernels),
+      pool_(pool),
+      products_(params, kernels, pool),
+      head_scratch_(static_cast<size_t>(pool.num_threads())) {}
+
+void FastOps::rms_norm(const float* x, size_t x_stride, const NormParam& w, double eps, size_t n,
+                       float* y, float* inverse_rms) {
+  const float* weight = param(w.offset);
+  for_rows(n, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      const float* row = x + t * x_stride;
+      float sums[16] = {};
+      size_t i = 0;
+      for (; i + 16 <= w.size; i += 16) {
+        for (size_t j = 0; j < 16; ++j) sums[j] += row[i + j] * row[i + j];
+      }
+      for (; i < w.size; ++i) sums[0] += row[i] * row[i];
+      float squares = 0;
+      for (float sum : sums) squares += sum;
+      const float inverse =
+          1 / std::sqrt(squares / static_cast<float>(w.size) + static_cast<float>(eps));
+      inverse_rms[t] = inverse;
+      float* to = y + t * w.size;
+      for (size_t j = 0; j < w.size; ++j) to[j] = row[j] * inverse * weight[j];
+    }
+  });
+}
+
+void FastOps::rms_norm_backward(const float* dy, const float* x, size_t x_stride,
+                                const float* inverse_rms, const NormParam& w, size_t n, float* dx,
+                                size_t dx_stride, bool accumulate) {
+  const float* weight = param(w.offset);
+  const size_t blocks = ceil_div(n, kNormBlock);
+  partial_.resize(std::max(partial_.size(), blocks * w.size));
+  pool_.parallel_for(blocks, 1, [&](size_t first, size_t last) {
+    for (size_t b = first; b < last; ++b) {
+      float* sums = partial_.data() + b * w.size;
+      std::fill_n(sums, w.size, 0.0f);
+      for (size_t t = b * kNormBlock; t < std::min(n, (b + 1) * kNormBlock); ++t) {
+        const float* row = x + t * x_stride;
+        const float* d = dy + t * w.size;
+        const float s = inverse_rms[t];
+        float dots[16] = {};
+        size_t i = 0;
+        for (; i + 16 <= w.size; i += 16) {
+          for (size_t j = 0; j < 16; ++j) dots[j] += weight[i + j] * d[i + j] * row[i + j];
+        }
+        for (; i < w.size; ++i) dots[0] += weight[i] * d[i] * row[i];
+        float dot = 0;
+        for (float part : dots) dot += part;
+        const float shrink = s * s * s * (dot / static_cast<float>(w.size));
+        float* to = dx + t * dx_stride;
+        for (size_t j = 0; j < w.size; ++j) sums[j] += d[j] * row[j] * s;
+        if (accumulate) {
+          for (size_t j = 0; j < w.size; ++j) to[j] += s * weight[j] * d[j] - row[j] * shrink;
+        } else {
+          for (size_t j = 0; j < w.size; ++j) to[j] = s * weight[j] * d[j] - row[j] * shrink;
+        }
+      }
+    }
+  });
+  float* dw = gradients_ + w.offset;
+  for (size_t b = 0; b < blocks; ++b) {
+    for (size_t j = 0; j < w.size; ++j) dw[j] += partial_[b * w.size + j];
+  }
+}
+
+void FastOps::rope(float* x, const RopeShape& shape, size_t n, const float* cos, const float* sin,
+                   bool inverse) {
+  constexpr size_t kMaxHalf = 512;
+  AXK1_CHECK(shape.half <= kMaxHalf);
+  for_rows(n, [&](size_t begin, size_t end) {
+    float pairs[2 * kMaxHalf];
+    for (size_t t = begin; t < end; ++t) {
+      const float* c = cos + t * shape.half;
+      const float* s = sin + t * shape.half;
+      for (size_t h = 0; h < shape.num_heads; ++h) {
+        float* at = x + t * shape.row_stride + h * shape.head_stride;
+        if (!inverse) {
+          axk1::rope(at, shape.half, c, s, shape.interleave);
+          continue;
+        }
+        for (size_t i = 0; i < shape.half; ++i) {
+          pairs[i] = at[i] * c[i] + at[shape.half + i] * s[i];
+          pairs[shape.half + i] = at[shape.half + i] * c[i] - at[i] * s[i];
+        }
+        for (size_t i = 0; i < shape.half; ++i) {
+          at[shape.interleave ? 2 * i : i] = pairs[i];
+          at[shape.interleave ? 2 * i + 1 : shape.half + i] = pairs[shape.half + i];
+        }
+      }
+    }
+  });
+}
+
+void FastOps::swiglu(const float* gate_up, size_t width, size_t n, const float* factors,
+                     float* act) {
+  for_rows(n, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) {
+      const float* gate = gate_up + 2 * r * width;
+      kernels_.silu_mul(gate, gate + width, act + r * width, width);
+      if (factors) kernels_.scale(factors[r], act + r * width, width);
+    }
+  });
+}
+
+void FastOps::swiglu_backward(const float* gate_up, const float* d_act, size_t width, size_t n,
+                              const float* factors, float* d_gate_up, float* d_factors) {
+  for_rows(n, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) {
+      const float* gate = gate_up + 2 * r * width;
+      const float* up = gate + width;
+      const float* d = d_act + r * width;
+      float* d_gate = d_gate_up + 2 * r * width;
+      float* d_up = d_gate + width;
+      const float factor = factors ? factors[r] : 1.0f;
+      float d_factor = 0;
+      for (size_t i = 0; i < width; ++i) {
+        const float sigmoid = 1 / (1 + std::exp(-gate[i])), silu = gate[i] * sigmoid;
+        d_factor += d[i] * silu * up[i];
+        d_gate[i] = d[i] * factor * up[i] * sigmoid * (1 + gate[i] * (1 - sigmoid));
+        d_up[i] = d[i] * factor * silu;
+      }
+      if (factors) d_factors[r] = d_factor;
+    }
+  });
+}
+
+void FastOps::router(const MatrixParam& w, const float* x, size_t n, float* logits) {
+  for_rows(n, [&](size_t begin, size_t end) {
+    kernels_.matmul_nt[static_cast<size_t>(MatmulTypes::kF32F32)]({.x = x + begin * w.cols,
+                                                                   .x_stride = w.cols,
+                                                                   .w = param(w.offset),
+                                                                   .w_stride = w.cols,
+                                                                   .y = logits + begin * w.rows,
+                                                                   .y_stride = w.rows,
+                                                                   .m = end - begin,
+                                                                   .n = w.rows,
+                                                                   .k = w.cols});
+  });
+}
+
+void FastOps::router_backward(const MatrixParam& w, const float* x, const int32_t* experts,
+                              const float* d_logits, size_t top_k, size_t n, float* dx) {
+  for_rows(n, [&](size_t begin, size_t end) {
+    for (size_t i = begin * top_k; i < end * top_k; ++i) {
+      kernels_.axpy(d_logits[i], param(w.offset + static_cast<size_t>(experts[i]) * w.cols),
+                    dx + i / top_k * w.cols, w.cols);
+    }
+  });
+  // Each expert's row by one thread, tokens in order.
+  pool_.parallel_for(w.rows, 1, [&](size_t first, size_t last) {
+    for (size_t i = 0; i < n * top_k; ++i) {
+      const auto expert = static_cast<size_t>(experts[i]);
+      if (expert < first || expert >= last) continue;
+      kernels_.axpy(d_logits[i], x + i / top_k * w.cols, gradients_ + w.offset + expert * w.cols,
+                    w.cols);
+    }
+  });
+}
+
+void FastOps::embed(const MatrixParam& w, const int32_t* ids, size_t n, float* h) {
+  for_rows(n, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      std::copy_n(param(w.offset + static_cast<size_t>(ids[t]) * w.cols), w.cols, h + t * w.cols);
+    }
+  });
+}
+
+// Each thread has columns of its own, of every token in order.
+void FastOps::embed_backward(const MatrixParam& w, const int32_t* ids, size_t n, const float* dh) {
+  pool_.parallel_for(w.cols, 16, [&](size_t begin, size_t end) {
+    for (size_t t = 0; t < n; ++t) {
+      float* to = gradients_ + w.offset + static_cast<size_t>(ids[t]) * w.cols;
+      for (size_t i = begin; i < end; ++i) to[i] += dh[t * w.cols + i];
+    }
+  });
+}
+
+// Logits of some tokens at a time: 16 MiB of them.
+void FastOps::head_loss(const MatrixParam& w, const float* x, const int32_t* targets, size_t n,
+                        double scale, double* losses, float* dx) {
+  const size_t vocab = w.rows;
+  const size_t step = std::clamp<size_t>((size_t{4} << 20) / vocab, 32, 512);
+  logits_.resize(std::max(logits_.size(), std::min(n, step) * vocab));
+  for (size_t first = 0; first < n; first += step) {
+    const size_t count = std::min(step, n - first);
+    const RowGroup rows{w, 0, count};
+    products_.linear({&rows, 1}, x + first * w.cols, logits_.data());
+    pool_.parallel_for(count, 1, [&](size_t begin, size_t end) {
+      for (size_t t = begin; t < end; ++t) {
+        float* logits = logits_.data() + t * vocab;
+        const int32_t target = targets[first + t];
+        losses[first + t] = 0;
+        if (target < 0) {
+          if (dx) std::memset(logits, 0, vocab * sizeof(float));
+          continue;
+        }
+        const float logit = logits[target];
+        float max = -std::numeric_limits<float>::infinity(), sum = 0;
+        kernels_.softmax_block(logits, vocab, 1, &max, &sum);
+        losses[first + t] =
+            double{max} + std::log(static_cast<double>(sum)) - static_cast<double>(logit);
+        if (!dx) continue;
+        kernels_.scale(static_cast<float>(scale) / sum, logits, vocab);
+        logits[target] -= static_cast<float>(scale);
+      }
+    });
+    if (!dx) continue;
+    products_.linear_dx({&rows, 1}, logits_.data(), dx + first * w.cols, false);
+    products_.linear_dw({&rows, 1}, logits_.data(), x + first * w.cols, gradients_);
+  }
+}
+
+}  // namespace axk1

@@ -1,0 +1,46 @@
+// The loss of a model and its gradients.
+#pragma once
+
+#include <memory>
+
+#include "kernels/kernel_table.h"
+#include "parallel/thread_pool.h"
+#include "train/batch.h"
+#include "train/param_store.h"
+#include "train/step_stats.h"
+
+namespace axk1 {
+
+struct TrainModelOptions {
+  // kF32: everything in f32. kBF16: products multiply weights, activations and gradients rounded to
+  // bf16 and sum in f32; the rest, the router included, stays f32. Weights and gradients are f32 in
+  // memory either way.
+  DType compute = DType::kF32;
+};
+
+// Keeps references. Owns the activations, which grow to the largest micro-batch and stay. One
+// thread at a time, which owns the pool while a call runs. Results do not depend, to the last bit,
+// on the number of threads.
+class TrainModel {
+ public:
+  TrainModel(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool,
+             const TrainModelOptions& options = {});
+  ~TrainModel();
+
+  // Adds to `gradients` those of (sum of the batch's cross-entropies) / targets_in_step, where
+  // targets_in_step counts the targets of all micro-batches of the step. Throws
+  // Error(kInvalidInput) for a batch whose sizes disagree or that has an id, target or position out
+  // of range.
+  StepStats forward_backward(const TrainBatch& batch, uint64_t targets_in_step,
+                             Gradients& gradients);
+
+  // The same without gradients; held-out loss is mean_loss() of the sum of these.
+  StepStats evaluate(const TrainBatch& batch);
+  double loss(const TrainBatch& batch) { return evaluate(batch).mean_loss(); }
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace axk1

@@ -1,0 +1,181 @@
+// What trains, against the reference in double.
+#include "train/train_model.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdio>
+
+#include "base/error.h"
+#include "kernels/registry.h"
+#include "model/forward.h"
+#include "testing/shared_data.h"
+#include "testing/tiny_config.h"
+#include "train/graph.h"
+#include "train/reference_ops.h"
+#include "train/train_test_util.h"
+
+namespace axk1 {
+namespace {
+
+using testing::random_batch;
+using testing::tiny_config;
+
+double rms(std::span<const double> values) {
+  double sum = 0;
+  for (double value : values) sum += value * value;
+  return std::sqrt(sum / static_cast<double>(values.size()));
+}
+
+// The reference on the same weights.
+struct Expected {
+  Expected(const ParamStore& params, const TrainBatch& batch, double scale)
+      : values(params.values().begin(), params.values().end()), gradients(values.size()) {
+    ReferenceOps<double> ops(values.data(), gradients.data());
+    Graph<ReferenceOps<double>> graph(params.layout(), ops);
+    stats = graph.run(batch, params.router_biases(), scale, true);
+  }
+  std::vector<double> values, gradients;
+  StepStats stats;
+};
+
+// The largest difference of a parameter's gradients, relative to their RMS.
+double worst_difference(const ParamLayout& layout, std::span<const float> found,
+                        std::span<const double> expected) {
+  double worst = 0;
+  for (const Param& p : layout.params()) {
+    const double size = rms(expected.subspan(p.offset, p.size));
+    for (size_t i = p.offset; i < p.offset + p.size; ++i) {
+      const double off = std::abs(double{found[i]} - expected[i]);
+      worst = std::max(worst, size > 0 ? off / size : off > 0 ? INFINITY : 0);
+    }
+  }
+  return worst;
+}
+
+class TrainModelTest : public ::testing::TestWithParam<const char*> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Configs, TrainModelTest,
+    ::testing::Values("{}", R"({"q_lora_rank": null, "norm_topk_prob": false})",
+                      R"({"model_type": "deepseek_v3", "n_shared_experts": 2})",
+                      R"({"tie_word_embeddings": true, "n_shared_experts": 0})",
+                      R"({"first_k_dense_replace": 3, "rope_interleave": false})"));
+
+// What forward passes are off by (model/golden_test.cc), of which a gradient sees the same again on
+// the way back.
+constexpr double kF32Tolerance = 4e-5;
+
+TEST_P(TrainModelTest, F32MatchesTheReference) {
+  ParamStore params(tiny_config(GetParam()), {.seed = 3, .standard_deviation = 0.15});
+  for (size_t i = 0; i < params.router_biases().size(); ++i) {
+    params.mutable_router_biases()[i] = 0.01f * static_cast<float>(i % 4);
+  }
+  const TrainBatch batch = random_batch(3, 45, 37, 5);
+  const Expected expected(params, batch, 0.01);
+  for (std::string_view table : available_kernel_names(cpu_features())) {
+    const KernelTable kernels = select_kernels(table, cpu_features());
+    ThreadPool pool(2);
+    TrainModel model(params, kernels, pool);
+    Gradients gradients(params.layout());
+    const StepStats stats = model.forward_backward(batch, 100, gradients);
+    EXPECT_NEAR(stats.loss_sum, expected.stats.loss_sum, 1e-6 * expected.stats.loss_sum);
+    EXPECT_EQ(stats.targets, expected.stats.targets);
+    for (size_t i = 0; i < stats.moe_layers.size(); ++i) {
+      EXPECT_EQ(stats.moe_layers[i].tokens_per_expert,
+                expected.stats.moe_layers[i].tokens_per_expert);
+      EXPECT_NEAR(stats.moe_layers[i].router_entropy_sum,
+                  expected.stats.moe_layers[i].router_entropy_sum, 1e-3);
+    }
+    EXPECT_LE(worst_difference(params.layout(), gradients.values(), expected.gradients),
+              kF32Tolerance)
+        << table;
+    EXPECT_EQ(model.evaluate(batch).loss_sum, stats.loss_sum);
+    // Gradients are added.
+    model.forward_backward(batch, 100, gradients);
+    for (float& g : gradients.values()) g *= 0.5f;
+    EXPECT_LE(worst_difference(params.layout(), gradients.values(), expected.gradients),
+              kF32Tolerance)
+        << table;
+  }
+}
+
+TEST(TrainModel, GradientsDoNotDependOnThreads) {
+  const ParamStore params(tiny_config(), {.seed = 3, .standard_deviation = 0.15});
+  const TrainBatch batch = random_batch(3, 45, 37, 5);
+  const KernelTable kernels = select_kernels("", cpu_features());
+  std::vector<std::vector<float>> results;
+  for (int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    TrainModel model(params, kernels, pool);
+    Gradients gradients(params.layout());
+    model.forward_backward(batch, 100, gradients);
+    results.emplace_back(gradients.values().begin(), gradients.values().end());
+  }
+  EXPECT_EQ(results[0], results[1]);
+  EXPECT_EQ(results[0], results[2]);
+}
+
+// The loss of a sequence is what inference says about it.
+TEST(TrainModel, LossIsThatOfInference) {
+  const std::string dir = testing::testdata("golden/g1-grouped-yarn");
+  const ParamStore params(dir);
+  const KernelTable kernels = select_kernels("", cpu_features());
+  ThreadPool pool(2);
+  TrainModel model(params, kernels, pool);
+  TrainBatch batch = random_batch(1, 50, 512, 8);
+  for (size_t i = 0; i < 50; ++i) batch.positions[i] = static_cast<int32_t>(i);
+  const ModelConfig config = load_model_config(dir);
+  const ModelWeights weights = load_weights(dir, config, {.dtype = DType::kF32});
+  Forward forward(config, weights, kernels, pool);
+  KvCache cache(config, forward.cache_dtype());
+  cache.reserve(50);
+  const SequenceInput input{.tokens = batch.inputs, .cache = &cache, .all_logits = true};
+  forward.run({&input, 1});
+  const std::span<const float> logits = forward.logits(0, 50);
+  double loss = 0;
+  for (size_t t = 0; t < 50; ++t) {
+    if (batch.targets[t] < 0) continue;
+    const auto row = logits.subspan(t * 512, 512);
+    double sum = 0;
+    for (float logit : row) sum += std::exp(double{logit});
+    loss += std::log(sum) - double{row[static_cast<size_t>(batch.targets[t])]};
+  }
+  // 4e-5 of the logits' RMS (model/golden_test.cc), which is near 1.
+  EXPECT_NEAR(model.evaluate(batch).loss_sum, loss, 50 * 4e-5 * 2);
+}
+
+TEST(TrainModel, RefusesBatchesThatAreWrong) {
+  const ParamStore params(tiny_config(), {});
+  const KernelTable kernels = select_kernels("", cpu_features());
+  ThreadPool pool(1);
+  TrainModel model(params, kernels, pool);
+  const auto error_of = [&](const TrainBatch& batch) -> std::string {
+    try {
+      model.evaluate(batch);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInvalidInput);
+      return error.what();
+    }
+    return "";
+  };
+  const TrainBatch good = random_batch(2, 4, 37, 1);
+  EXPECT_EQ(error_of(good), "");
+  TrainBatch bad = good;
+  bad.targets.pop_back();
+  EXPECT_THAT(error_of(bad), ::testing::HasSubstr("7 targets"));
+  EXPECT_THAT(error_of({}), ::testing::HasSubstr("at least one"));
+  bad = good;
+  bad.inputs[5] = 37;
+  EXPECT_THAT(error_of(bad), ::testing::HasSubstr("id 37 at row 1, column 1, expected 0 to 36"));
+  bad = good;
+  bad.targets[0] = -2;
+  EXPECT_THAT(error_of(bad), ::testing::HasSubstr("target -2 at row 0, column 0"));
+  bad = good;
+  bad.positions[4] = 1;
+  EXPECT_THAT(error_of(bad), ::testing::HasSubstr("position 1 at row 1, column 0"));
+}
+
+}  // namespace
+}  // namespace axk1
