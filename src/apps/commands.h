@@ -23,5 +23,6 @@ void add_perplexity_command(CLI::App& app);
 void add_run_command(CLI::App& app);
 void add_schema_command(CLI::App& app);
 void add_serve_command(CLI::App& app);
+void add_train_tokenizer_command(CLI::App& app);
 
 }  // namespace axk1
