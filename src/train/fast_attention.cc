@@ -62,6 +62,19 @@ void FastOps::gather_head(const AttentionShape& a, const AttentionInput<float>& 
   }
 }
 
+// The gradients of a head's keys and values to where they belong; of the shared key, to the head's
+// own part of dk_rope_.
+void FastOps::scatter_head(const AttentionShape& a, size_t row, size_t head, const HeadScratch& s,
+                           const AttentionGradient<float>& d) {
+  for (size_t i = 0; i < a.row_length; ++i) {
+    const size_t at = (row * a.row_length + i) * a.num_heads + head;
+    float* dkv = d.kv + at * (a.nope + a.v);
+    std::copy_n(s.dk.data() + i * a.qk(), a.nope, dkv);
+    std::copy_n(s.dv.data() + i * a.v, a.v, dkv + a.nope);
+    std::copy_n(s.dk.data() + i * a.qk() + a.nope, a.rope, dk_rope_.data() + at * a.rope);
+  }
+}
+
 // scores [count, num_keys] = q kᵀ, not scaled.
 void FastOps::scores(const AttentionShape& a, const AttentionInput<float>& in, size_t head,
                      const QueryBlock& b, HeadScratch& s) {
@@ -76,8 +89,8 @@ void FastOps::scores(const AttentionShape& a, const AttentionInput<float>& in, s
                             .k = a.qk()});
 }
 
-void FastOps::attention(const AttentionShape& a, const AttentionInput<float>& in, float* out,
-                        float* log_sums) {
+void FastOps::attention_f32(const AttentionShape& a, const AttentionInput<float>& in, float* out,
+                            float* log_sums) {
   pool_.parallel_tasks(a.rows * a.num_heads, [&](size_t task, int thread) {
     HeadScratch& s = head_scratch_[static_cast<size_t>(thread)];
     const size_t row = task / a.num_heads, head = task % a.num_heads;
@@ -113,12 +126,11 @@ void FastOps::attention(const AttentionShape& a, const AttentionInput<float>& in
   });
 }
 
-void FastOps::attention_backward(const AttentionShape& a, const AttentionInput<float>& in,
-                                 const float* out, const float* log_sums, const float* d_out,
-                                 const AttentionGradient<float>& d) {
+void FastOps::attention_backward_f32(const AttentionShape& a, const AttentionInput<float>& in,
+                                     const float* out, const float* log_sums, const float* d_out,
+                                     const AttentionGradient<float>& d) {
   const size_t length = a.row_length, heads = a.num_heads;
   const size_t q_stride = heads * a.qk(), o_stride = heads * a.v;
-  dk_rope_.resize(std::max(dk_rope_.size(), a.num_tokens() * heads * a.rope));
   pool_.parallel_tasks(a.rows * heads, [&](size_t task, int thread) {
     HeadScratch& s = head_scratch_[static_cast<size_t>(thread)];
     const size_t row = task / heads, head = task % heads;
@@ -171,8 +183,7 @@ void FastOps::attention_backward(const AttentionShape& a, const AttentionInput<f
         kernels_.softmax_block(p + from, to - from, static_cast<float>(a.scale), &max, &unused);
         std::fill(p, p + from, 0.0f);
         std::fill(p + to, p + keys, 0.0f);
-        const auto scale = static_cast<float>(a.scale);
-        for (size_t j = 0; j < keys; ++j) ds[j] = p[j] * (ds[j] - delta) * scale;
+        train_kernels_.softmax_grad(p, delta, static_cast<float>(a.scale), ds, keys);
       }
       add_transposed(s.scores, d_o, o_stride, a.v, s.dv);
       add_transposed(s.d_scores, q, q_stride, a.qk(), s.dk);
@@ -188,14 +199,25 @@ void FastOps::attention_backward(const AttentionShape& a, const AttentionInput<f
                                 .n = a.qk(),
                                 .k = keys});
     }
-    for (size_t i = 0; i < length; ++i) {
-      const size_t at = (row * length + i) * heads + head;
-      float* dkv = d.kv + at * (a.nope + a.v);
-      std::copy_n(s.dk.data() + i * a.qk(), a.nope, dkv);
-      std::copy_n(s.dv.data() + i * a.v, a.v, dkv + a.nope);
-      std::copy_n(s.dk.data() + i * a.qk() + a.nope, a.rope, dk_rope_.data() + at * a.rope);
-    }
+    scatter_head(a, row, head, s, d);
   });
+}
+
+void FastOps::attention(const AttentionShape& a, const AttentionInput<float>& in, float* out,
+                        float* log_sums) {
+  return bf16_ ? attention_bf16(a, in, out, log_sums) : attention_f32(a, in, out, log_sums);
+}
+
+void FastOps::attention_backward(const AttentionShape& a, const AttentionInput<float>& in,
+                                 const float* out, const float* log_sums, const float* d_out,
+                                 const AttentionGradient<float>& d) {
+  const size_t heads = a.num_heads;
+  dk_rope_.resize(std::max(dk_rope_.size(), a.num_tokens() * heads * a.rope));
+  if (bf16_) {
+    attention_backward_bf16(a, in, out, log_sums, d_out, d);
+  } else {
+    attention_backward_f32(a, in, out, log_sums, d_out, d);
+  }
   // The shared key: over heads, in order.
   for_rows(a.num_tokens(), [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {

@@ -16,32 +16,25 @@ constexpr size_t kNormBlock = 64;  // tokens whose norm gradients are summed tog
 
 }  // namespace
 
-FastOps::FastOps(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool)
+FastOps::FastOps(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool,
+                 DType compute)
     : params_(params),
       kernels_(kernels),
+      train_kernels_(select_train_kernels(kernels.needs)),
       pool_(pool),
-      products_(params, kernels, pool),
+      bf16_(compute == DType::kBF16),
+      products_(params, kernels, train_kernels_, pool, compute),
       head_scratch_(static_cast<size_t>(pool.num_threads())) {}
 
 void FastOps::rms_norm(const float* x, size_t x_stride, const NormParam& w, double eps, size_t n,
                        float* y, float* inverse_rms) {
-  const float* weight = param(w.offset);
+  const auto epsilon = static_cast<float>(eps);
   for_rows(n, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
       const float* row = x + t * x_stride;
-      float sums[16] = {};
-      size_t i = 0;
-      for (; i + 16 <= w.size; i += 16) {
-        for (size_t j = 0; j < 16; ++j) sums[j] += row[i + j] * row[i + j];
-      }
-      for (; i < w.size; ++i) sums[0] += row[i] * row[i];
-      float squares = 0;
-      for (float sum : sums) squares += sum;
-      const float inverse =
-          1 / std::sqrt(squares / static_cast<float>(w.size) + static_cast<float>(eps));
-      inverse_rms[t] = inverse;
-      float* to = y + t * w.size;
-      for (size_t j = 0; j < w.size; ++j) to[j] = row[j] * inverse * weight[j];
+      const float mean = train_kernels_.sum_squares(row, w.size) / static_cast<float>(w.size);
+      inverse_rms[t] = 1 / std::sqrt(mean + epsilon);
+      kernels_.rms_norm(row, param(w.offset), epsilon, y + t * w.size, w.size);
     }
   });
 }
@@ -49,7 +42,6 @@ void FastOps::rms_norm(const float* x, size_t x_stride, const NormParam& w, doub
 void FastOps::rms_norm_backward(const float* dy, const float* x, size_t x_stride,
                                 const float* inverse_rms, const NormParam& w, size_t n, float* dx,
                                 size_t dx_stride, bool accumulate) {
-  const float* weight = param(w.offset);
   const size_t blocks = ceil_div(n, kNormBlock);
   partial_.resize(std::max(partial_.size(), blocks * w.size));
   pool_.parallel_for(blocks, 1, [&](size_t first, size_t last) {
@@ -57,31 +49,13 @@ void FastOps::rms_norm_backward(const float* dy, const float* x, size_t x_stride
       float* sums = partial_.data() + b * w.size;
       std::fill_n(sums, w.size, 0.0f);
       for (size_t t = b * kNormBlock; t < std::min(n, (b + 1) * kNormBlock); ++t) {
-        const float* row = x + t * x_stride;
-        const float* d = dy + t * w.size;
-        const float s = inverse_rms[t];
-        float dots[16] = {};
-        size_t i = 0;
-        for (; i + 16 <= w.size; i += 16) {
-          for (size_t j = 0; j < 16; ++j) dots[j] += weight[i + j] * d[i + j] * row[i + j];
-        }
-        for (; i < w.size; ++i) dots[0] += weight[i] * d[i] * row[i];
-        float dot = 0;
-        for (float part : dots) dot += part;
-        const float shrink = s * s * s * (dot / static_cast<float>(w.size));
-        float* to = dx + t * dx_stride;
-        for (size_t j = 0; j < w.size; ++j) sums[j] += d[j] * row[j] * s;
-        if (accumulate) {
-          for (size_t j = 0; j < w.size; ++j) to[j] += s * weight[j] * d[j] - row[j] * shrink;
-        } else {
-          for (size_t j = 0; j < w.size; ++j) to[j] = s * weight[j] * d[j] - row[j] * shrink;
-        }
+        train_kernels_.rms_norm_grad(dy + t * w.size, x + t * x_stride, param(w.offset),
+                                     inverse_rms[t], w.size, accumulate, dx + t * dx_stride, sums);
       }
     }
   });
-  float* dw = gradients_ + w.offset;
   for (size_t b = 0; b < blocks; ++b) {
-    for (size_t j = 0; j < w.size; ++j) dw[j] += partial_[b * w.size + j];
+    kernels_.add(partial_.data() + b * w.size, gradients_ + w.offset, w.size);
   }
 }
 
@@ -129,18 +103,10 @@ void FastOps::swiglu_backward(const float* gate_up, const float* d_act, size_t w
   for_rows(n, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) {
       const float* gate = gate_up + 2 * r * width;
-      const float* up = gate + width;
-      const float* d = d_act + r * width;
       float* d_gate = d_gate_up + 2 * r * width;
-      float* d_up = d_gate + width;
-      const float factor = factors ? factors[r] : 1.0f;
-      float d_factor = 0;
-      for (size_t i = 0; i < width; ++i) {
-        const float sigmoid = 1 / (1 + std::exp(-gate[i])), silu = gate[i] * sigmoid;
-        d_factor += d[i] * silu * up[i];
-        d_gate[i] = d[i] * factor * up[i] * sigmoid * (1 + gate[i] * (1 - sigmoid));
-        d_up[i] = d[i] * factor * silu;
-      }
+      const float d_factor =
+          train_kernels_.swiglu_grad(gate, gate + width, d_act + r * width,
+                                     factors ? factors[r] : 1.0f, d_gate, d_gate + width, width);
       if (factors) d_factors[r] = d_factor;
     }
   });

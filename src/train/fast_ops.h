@@ -16,10 +16,15 @@ class FastOps {
  public:
   using Scalar = float;
 
-  FastOps(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool);
+  // compute: kF32 or kBF16, what matrix products and attention multiply. The kernels of training
+  // are the best that need nothing beyond what `kernels` needs.
+  FastOps(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool, DType compute);
 
-  // The arena that gradients of parameters are added to.
-  void set_gradients(float* gradients) { gradients_ = gradients; }
+  // Before a step: the arena that gradients of parameters are added to, or null.
+  void begin(float* gradients) {
+    gradients_ = gradients;
+    products_.refresh();
+  }
 
   template <class Body>
   void for_rows(size_t n, Body&& body) {
@@ -63,20 +68,53 @@ class FastOps {
   // Memory of one thread for attention of one head of one row of the batch.
   struct HeadScratch {
     std::vector<float> k, v, dk, dv;      // [row_length, qk or v]
-    std::vector<float> scores, d_scores;  // [kQueryBlock, row_length]
-    std::vector<float> transposed;        // [row_length, kQueryBlock]
+    std::vector<float> scores, d_scores;  // [queries of a block, keys]
+    std::vector<float> transposed;        // [keys, queries of a block]
+    // In bf16: pairs of columns or of rows of k and v; rows of queries and scores; pairs of those.
+    std::vector<uint32_t> k_cols, v_cols, k_rows, v_rows;
+    std::vector<uint32_t> q_words, score_words, score_pairs, query_pairs;
   };
+  static constexpr size_t kMaxHeadPairs = 4096;
   struct QueryBlock;
+  struct PairBlock;
   void gather_head(const AttentionShape& a, const AttentionInput<float>& in, size_t row,
                    size_t head, HeadScratch& s);
-  QueryBlock query_block(const AttentionShape& a, size_t row, size_t first);
+  void scatter_head(const AttentionShape& a, size_t row, size_t head, const HeadScratch& s,
+                    const AttentionGradient<float>& d);
+  static QueryBlock query_block(const AttentionShape& a, size_t row, size_t first);
   void scores(const AttentionShape& a, const AttentionInput<float>& in, size_t head,
               const QueryBlock& block, HeadScratch& s);
+  void attention_f32(const AttentionShape& a, const AttentionInput<float>& in, float* out,
+                     float* log_sums);
+  void attention_backward_f32(const AttentionShape& a, const AttentionInput<float>& in,
+                              const float* out, const float* log_sums, const float* d_out,
+                              const AttentionGradient<float>& d);
+
+  static PairBlock pair_block(const AttentionShape& a, size_t row, size_t first);
+  void pack_row_major(const float* x, size_t x_stride, size_t count, size_t width,
+                      std::vector<uint32_t>& words);
+  void pack_row_pairs(const float* x, size_t x_stride, size_t count, size_t width,
+                      std::vector<uint32_t>& panels);
+  void pack_col_pairs(const float* x, size_t count, size_t width, std::vector<uint32_t>& panels);
+  void pair_scores(const PairBlock& b, const std::vector<uint32_t>& a, size_t width,
+                   const std::vector<uint32_t>& panels, float* scores);
+  void pair_mix(const PairBlock& b, const std::vector<uint32_t>& scores,
+                const std::vector<uint32_t>& panels, size_t row_length, size_t width, float* y,
+                size_t y_stride);
+  void pair_spread(const PairBlock& b, const float* scores, const float* x, size_t x_stride,
+                   size_t width, HeadScratch& s, float* gradient);
+  void attention_bf16(const AttentionShape& a, const AttentionInput<float>& in, float* out,
+                      float* log_sums);
+  void attention_backward_bf16(const AttentionShape& a, const AttentionInput<float>& in,
+                               const float* out, const float* log_sums, const float* d_out,
+                               const AttentionGradient<float>& d);
   const float* param(size_t offset) const { return params_.values().data() + offset; }
 
   const ParamStore& params_;
   const KernelTable& kernels_;
+  const TrainKernels& train_kernels_;
   ThreadPool& pool_;
+  const bool bf16_;
   Products products_;
   float* gradients_ = nullptr;
   std::vector<HeadScratch> head_scratch_;  // [threads]

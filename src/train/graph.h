@@ -55,6 +55,7 @@ class Graph {
     Rows logits;                        // [experts]
     std::vector<int32_t> experts;       // [top_k]
     Rows weights;                       // [top_k]
+    std::vector<float> entropy;         // of the router, a token
     std::vector<uint32_t> token_of;     // [tokens * top_k] of each row of the experts
     std::vector<uint32_t> row_of;       // [tokens, top_k]
     std::vector<RowGroup> gate_groups;  // rows of each expert that has any
@@ -354,12 +355,25 @@ void Graph<Ops>::mlp_backward(const LayerParams& p, LayerState& s) {
   norm_backward(p.post_attention_norm, s.h1, s.inv2);
 }
 
+// In nats, of p = s / S with s = sigmoid(logit) and S their sum:  -sum p log p = log S - sum s log
+// s / S.
+inline float score_entropy(std::span<const float> logits) {
+  float sum = 0, dot = 0;
+  for (float logit : logits) {
+    const float score = 1 / (1 + std::exp(-logit));
+    sum += score;
+    if (score > 0) dot += score * std::log(score);
+  }
+  return sum > 0 ? std::log(sum) - dot / sum : 0;
+}
+
 // Experts by the router of inference; weights as it makes them, in T.
 template <class Ops>
 void Graph<Ops>::route_tokens(const LayerParams& p, LayerState& s, std::span<const float> bias) {
   ops_.router(p.router, s.x2.data(), n_, room(s.logits, n_ * num_experts_));
   room(s.weights, n_ * top_k_);
-  if (s.experts.size() < n_ * top_k_) s.experts.resize(n_ * top_k_);
+  s.experts.resize(std::max(s.experts.size(), n_ * top_k_));
+  s.entropy.resize(std::max(s.entropy.size(), n_));
   ops_.for_rows(n_, [&](size_t begin, size_t end) {
     std::vector<float> logits(num_experts_), unused(top_k_);
     for (size_t t = begin; t < end; ++t) {
@@ -368,6 +382,7 @@ void Graph<Ops>::route_tokens(const LayerParams& p, LayerState& s, std::span<con
       if (!keep_choices_) {
         std::copy_n(row, num_experts_, logits.begin());
         route(router_shape_, logits.data(), bias.data(), experts, unused.data());
+        s.entropy[t] = score_entropy(logits);
       }
       T* weights = s.weights.data() + t * top_k_;
       T sum = 0;
@@ -505,16 +520,7 @@ void Graph<Ops>::count_router(const LayerState& s, MoeLayerStats& stats) const {
   for (size_t i = 0; i < n_ * top_k_; ++i) {
     ++stats.tokens_per_expert[static_cast<size_t>(s.experts[i])];
   }
-  // Of p = s / S:  -sum p log p = log S - sum s log s / S.
-  for (size_t t = 0; t < n_; ++t) {
-    float sum = 0, dot = 0;
-    for (size_t e = 0; e < num_experts_; ++e) {
-      const auto score = 1 / (1 + std::exp(-static_cast<float>(s.logits[t * num_experts_ + e])));
-      sum += score;
-      if (score > 0) dot += score * std::log(score);
-    }
-    if (sum > 0) stats.router_entropy_sum += static_cast<double>(std::log(sum) - dot / sum);
-  }
+  for (size_t t = 0; t < n_; ++t) stats.router_entropy_sum += double{s.entropy[t]};
 }
 
 }  // namespace axk1

@@ -42,12 +42,12 @@ void check_batch(const TrainBatch& batch, const ModelConfig& config) {
 
 class TrainModel::Impl {
  public:
-  Impl(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool)
-      : params_(params), ops_(params, kernels, pool), graph_(params.layout(), ops_) {}
+  Impl(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool, DType compute)
+      : params_(params), ops_(params, kernels, pool, compute), graph_(params.layout(), ops_) {}
 
   StepStats run(const TrainBatch& batch, double scale, float* gradients) {
     check_batch(batch, params_.config());
-    ops_.set_gradients(gradients);
+    ops_.begin(gradients);
     return graph_.run(batch, params_.router_biases(), scale, gradients != nullptr);
   }
 
@@ -58,12 +58,12 @@ class TrainModel::Impl {
 };
 
 TrainModel::TrainModel(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool,
-                       const TrainModelOptions& options)
-    : impl_(std::make_unique<Impl>(params, kernels, pool)) {
-  if (options.compute != DType::kF32) {
+                       const TrainModelOptions& options) {
+  if (options.compute != DType::kF32 && options.compute != DType::kBF16) {
     fail(ErrorCode::kUnsupported, "training: cannot compute in ", dtype_name(options.compute),
-         ", expected f32");
+         ", expected f32 or bf16");
   }
+  impl_ = std::make_unique<Impl>(params, kernels, pool, options.compute);
 }
 
 TrainModel::~TrainModel() = default;

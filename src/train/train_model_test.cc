@@ -101,20 +101,74 @@ TEST_P(TrainModelTest, F32MatchesTheReference) {
   }
 }
 
+// Each factor of a product is off by up to 2^-9 of itself, evenly: 2^-9 / sqrt(3) = 1.1e-3 in the
+// mean square, and two factors 1.6e-3. A sum keeps that share of its norm. Gradients of the first
+// layers pass some 30 products, forward and backward: 1e-2 of their RMS. The stream of these small
+// weights starts at a RMS of 0.15, and norms of the first layers enlarge what it is off by as they
+// enlarge it. Biases hold the choice of experts fast: one that flips moves a token by whole units.
+constexpr double kBf16Rms = 5e-2;
+
+TEST_P(TrainModelTest, Bf16IsAsCloseAsItsRounding) {
+  ParamStore params(tiny_config(GetParam()), {.seed = 3, .standard_deviation = 0.15});
+  for (size_t i = 0; i < params.router_biases().size(); ++i) {
+    params.mutable_router_biases()[i] = i % 6 == 1 || i % 6 == 2 ? 5.0f : 0.0f;
+  }
+  const TrainBatch batch = random_batch(3, 77, 37, 5);
+  const Expected expected(params, batch, 0.01);
+  for (std::string_view table : available_kernel_names(cpu_features())) {
+    const KernelTable kernels = select_kernels(table, cpu_features());
+    ThreadPool pool(2);
+    TrainModel model(params, kernels, pool, {.compute = DType::kBF16});
+    Gradients gradients(params.layout());
+    const StepStats stats = model.forward_backward(batch, 100, gradients);
+    EXPECT_NEAR(stats.loss_sum, expected.stats.loss_sum, 2e-3 * expected.stats.loss_sum);
+    double worst = 0;
+    for (const Param& p : params.layout().params()) {
+      double off = 0, size = 0;
+      for (size_t i = p.offset; i < p.offset + p.size; ++i) {
+        off += std::pow(double{gradients.values()[i]} - expected.gradients[i], 2);
+        size += std::pow(expected.gradients[i], 2);
+      }
+      // The router's is a difference between what the two experts of a token would give.
+      const double bound = p.kind == ParamKind::kRouter ? 4 * kBf16Rms : kBf16Rms;
+      EXPECT_LE(std::sqrt(off), bound * std::sqrt(size)) << table << " " << p.name;
+      worst = std::max(worst, std::sqrt(off / size));
+    }
+    EXPECT_GT(worst, 1e-4) << "nothing was rounded";
+    std::printf("[ bf16 ] %s: gradients off by at most %.2g of a tensor's RMS\n",
+                std::string(table).c_str(), worst);
+  }
+}
+
+TEST(TrainModel, NoticesNewWeights) {
+  ParamStore params(tiny_config(), {.seed = 3, .standard_deviation = 0.15});
+  const TrainBatch batch = random_batch(2, 9, 37, 5);
+  const KernelTable kernels = select_kernels("", cpu_features());
+  ThreadPool pool(1);
+  TrainModel model(params, kernels, pool, {.compute = DType::kBF16});
+  const double before = model.loss(batch);
+  for (float& value : params.mutable_values()) value *= 2;
+  EXPECT_NE(model.loss(batch), before);
+  for (float& value : params.mutable_values()) value /= 2;
+  EXPECT_EQ(model.loss(batch), before);
+}
+
 TEST(TrainModel, GradientsDoNotDependOnThreads) {
   const ParamStore params(tiny_config(), {.seed = 3, .standard_deviation = 0.15});
-  const TrainBatch batch = random_batch(3, 45, 37, 5);
+  const TrainBatch batch = random_batch(3, 77, 37, 5);
   const KernelTable kernels = select_kernels("", cpu_features());
-  std::vector<std::vector<float>> results;
-  for (int threads : {1, 2, 5}) {
-    ThreadPool pool(threads);
-    TrainModel model(params, kernels, pool);
-    Gradients gradients(params.layout());
-    model.forward_backward(batch, 100, gradients);
-    results.emplace_back(gradients.values().begin(), gradients.values().end());
+  for (const DType compute : {DType::kF32, DType::kBF16}) {
+    std::vector<std::vector<float>> results;
+    for (int threads : {1, 2, 5}) {
+      ThreadPool pool(threads);
+      TrainModel model(params, kernels, pool, {.compute = compute});
+      Gradients gradients(params.layout());
+      model.forward_backward(batch, 100, gradients);
+      results.emplace_back(gradients.values().begin(), gradients.values().end());
+    }
+    EXPECT_EQ(results[0], results[1]);
+    EXPECT_EQ(results[0], results[2]);
   }
-  EXPECT_EQ(results[0], results[1]);
-  EXPECT_EQ(results[0], results[2]);
 }
 
 // The loss of a sequence is what inference says about it.
