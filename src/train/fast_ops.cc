@@ -164,32 +164,53 @@ void FastOps::embed_backward(const MatrixParam& w, const int32_t* ids, size_t n,
 }
 
 // Logits of some tokens at a time: 16 MiB of them.
-void FastOps::head_loss(const MatrixParam& w, const float* x, const int32_t* targets, size_t n,
-                        double scale, double* losses, float* dx) {
+float FastOps::softmax(float* x, size_t n, float scale) const {
+  float max = -std::numeric_limits<float>::infinity(), sum = 0;
+  kernels_.softmax_block(x, n, scale, &max, &sum);
+  kernels_.scale(1 / sum, x, n);
+  return max + std::log(sum);
+}
+
+// Logits become the gradient times `scale`.
+void FastOps::text_loss(std::span<float> logits, int32_t target, double scale, bool gradient,
+                        DistilRowLoss& loss) const {
+  const float logit = logits[static_cast<size_t>(target)];
+  float max = -std::numeric_limits<float>::infinity(), sum = 0;
+  kernels_.softmax_block(logits.data(), logits.size(), 1, &max, &sum);
+  loss.text = double{max} + std::log(static_cast<double>(sum)) - static_cast<double>(logit);
+  if (!gradient) return;
+  kernels_.scale(static_cast<float>(scale) / sum, logits.data(), logits.size());
+  logits[static_cast<size_t>(target)] -= static_cast<float>(scale);
+}
+
+void FastOps::head_loss(const MatrixParam& w, const float* x, const int32_t* targets,
+                        const Teaching* teaching, size_t n, double scale, DistilRowLoss* losses,
+                        float* dx) {
   const size_t vocab = w.rows;
   const size_t step = std::clamp<size_t>((size_t{4} << 20) / vocab, 32, 512);
   logits_.resize(std::max(logits_.size(), std::min(n, step) * vocab));
+  if (teaching) distil_scratch_.resize(static_cast<size_t>(pool_.num_threads()));
   for (size_t first = 0; first < n; first += step) {
     const size_t count = std::min(step, n - first);
     const RowGroup rows{w, 0, count};
     products_.linear({&rows, 1}, x + first * w.cols, logits_.data());
-    pool_.parallel_for(count, 1, [&](size_t begin, size_t end) {
-      for (size_t t = begin; t < end; ++t) {
-        float* logits = logits_.data() + t * vocab;
-        const int32_t target = targets[first + t];
-        losses[first + t] = 0;
-        if (target < 0) {
-          if (dx) std::memset(logits, 0, vocab * sizeof(float));
-          continue;
-        }
-        const float logit = logits[target];
-        float max = -std::numeric_limits<float>::infinity(), sum = 0;
-        kernels_.softmax_block(logits, vocab, 1, &max, &sum);
-        losses[first + t] =
-            double{max} + std::log(static_cast<double>(sum)) - static_cast<double>(logit);
-        if (!dx) continue;
-        kernels_.scale(static_cast<float>(scale) / sum, logits, vocab);
-        logits[target] -= static_cast<float>(scale);
+    std::span<const TeacherRow> taught;
+    if (teaching) taught = teaching->teacher->rows(first, count);
+    pool_.parallel_tasks(count, [&](size_t t, int thread) {
+      const std::span<float> logits(logits_.data() + t * vocab, vocab);
+      const int32_t target = targets[first + t];
+      losses[first + t] = {};
+      if (target < 0) {
+        if (dx) std::fill(logits.begin(), logits.end(), 0.0f);
+      } else if (!teaching) {
+        text_loss(logits, target, scale, dx != nullptr, losses[first + t]);
+      } else {
+        std::vector<float>& scratch = distil_scratch_[static_cast<size_t>(thread)];
+        scratch.resize(3 * vocab + 2);
+        losses[first + t] = distil_row<float>(
+            teaching->options, taught[t], target, logits, scratch,
+            [this](float* z, size_t size, float s) { return softmax(z, size, s); });
+        if (dx) kernels_.scale(static_cast<float>(scale), logits.data(), vocab);
       }
     });
     if (!dx) continue;

@@ -7,6 +7,7 @@
 
 #include "train/graph_ops.h"
 #include "train/products.h"
+#include "train/teacher.h"
 
 namespace axk1 {
 
@@ -61,8 +62,9 @@ class FastOps {
                        const float* d_logits, size_t top_k, size_t n, float* dx);
   void embed(const MatrixParam& w, const int32_t* ids, size_t n, float* h);
   void embed_backward(const MatrixParam& w, const int32_t* ids, size_t n, const float* dh);
-  void head_loss(const MatrixParam& w, const float* x, const int32_t* targets, size_t n,
-                 double scale, double* losses, float* dx);
+  void head_loss(const MatrixParam& w, const float* x, const int32_t* targets,
+                 const Teaching* teaching, size_t n, double scale, DistilRowLoss* losses,
+                 float* dx);
 
  private:
   // Memory of one thread for attention of one head of one row of the batch.
@@ -82,6 +84,9 @@ class FastOps {
   void scatter_head(const AttentionShape& a, size_t row, size_t head, const HeadScratch& s,
                     const AttentionGradient<float>& d);
   static QueryBlock query_block(const AttentionShape& a, size_t row, size_t first);
+  void text_loss(std::span<float> logits, int32_t target, double scale, bool gradient,
+                 DistilRowLoss& loss) const;
+  float softmax(float* x, size_t n, float scale) const;
   void scores(const AttentionShape& a, const AttentionInput<float>& in, size_t head,
               const QueryBlock& block, HeadScratch& s);
   void attention_f32(const AttentionShape& a, const AttentionInput<float>& in, float* out,
@@ -121,6 +126,7 @@ class FastOps {
   std::vector<float> partial_;             // sums of blocks of tokens, of rms_norm_backward
   std::vector<float> dk_rope_;             // [tokens, heads, rope]
   std::vector<float> logits_;              // [tokens at a time, vocab]
+  std::vector<std::vector<float>> distil_scratch_;  // [threads]
 };
 
 }  // namespace axk1

@@ -14,6 +14,7 @@
 #include "train/batch.h"
 #include "train/graph_ops.h"
 #include "train/step_stats.h"
+#include "train/teacher.h"
 
 namespace axk1 {
 
@@ -28,8 +29,9 @@ class Graph {
 
   // The batch has sane ids, targets and positions. router_biases [MoE layers, experts]. With
   // `gradients`, those of the sum of losses times `scale` are added to the arena of the ops.
+  // `teaching`: that loss instead of the text's.
   StepStats run(const TrainBatch& batch, std::span<const float> router_biases, double scale,
-                bool gradients);
+                bool gradients, const Teaching* teaching = nullptr);
 
   // Makes the next runs take the choices of experts that the last run made: finite differences
   // must not step from one choice to another.
@@ -131,7 +133,7 @@ class Graph {
   Rows cos_, sin_;
   std::vector<LayerState> states_;
   Rows last_, normed_, inv_last_;  // the residual stream after the last layer
-  std::vector<double> losses_;
+  std::vector<DistilRowLoss> losses_;
 
   Rows out_;                                   // [hidden] what is added to the stream
   Rows rows_x_, rows_out_;                     // [rows, hidden] of experts
@@ -176,7 +178,7 @@ Graph<Ops>::Graph(const ParamLayout& layout, Ops& ops)
 
 template <class Ops>
 StepStats Graph<Ops>::run(const TrainBatch& batch, std::span<const float> router_biases,
-                          double scale, bool gradients) {
+                          double scale, bool gradients, const Teaching* teaching) {
   n_ = batch.rows * batch.row_length;
   attention_.rows = batch.rows;
   attention_.row_length = batch.row_length;
@@ -204,10 +206,11 @@ StepStats Graph<Ops>::run(const TrainBatch& batch, std::span<const float> router
 
   losses_.resize(n_);
   room(dx_, width);
-  ops_.head_loss(layout_.head, normed_.data(), batch.targets.data(), n_, scale, losses_.data(),
-                 gradients ? dx_.data() : nullptr);
+  ops_.head_loss(layout_.head, normed_.data(), batch.targets.data(), teaching, n_, scale,
+                 losses_.data(), gradients ? dx_.data() : nullptr);
   for (size_t t = 0; t < n_; ++t) {
-    stats.loss_sum += losses_[t];
+    stats.loss_sum += losses_[t].text;
+    stats.teacher_loss_sum += losses_[t].teacher;
     stats.targets += batch.targets[t] >= 0;
   }
   if (!gradients) return stats;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "train/graph_ops.h"
+#include "train/teacher.h"
 
 namespace axk1 {
 
@@ -252,33 +253,38 @@ class ReferenceOps {
     }
   }
 
-  // losses [n]: cross-entropy of softmax(x wᵀ) at each target, 0 where there is none. With dx not
-  // null also the gradients of `scale` times their sum: dx [n, w.cols], and of w.
-  void head_loss(const MatrixParam& w, const T* x, const int32_t* targets, size_t n, double scale,
-                 double* losses, T* dx) {
-    std::vector<T> logits(w.rows);
+  // losses [n]: cross-entropy of softmax(x wᵀ) at each target, and what a teacher's loss is; 0
+  // where there is no target. With dx not null also the gradients of `scale` times their weighted
+  // sum: dx [n, w.cols], and of w.
+  void head_loss(const MatrixParam& w, const T* x, const int32_t* targets, const Teaching* teaching,
+                 size_t n, double scale, DistilRowLoss* losses, T* dx) {
+    const DistilOptions text_alone{.teacher_weight = 0, .text_weight = 1};
+    std::vector<T> logits(w.rows), scratch(3 * w.rows + 2);
     for (size_t t = 0; t < n; ++t) {
-      losses[t] = 0;
+      losses[t] = {};
       if (dx) std::fill_n(dx + t * w.cols, w.cols, T{0});
       if (targets[t] < 0) continue;
       const RowGroup one{w, 0, 1};
       linear({&one, 1}, x + t * w.cols, logits.data());
-      T max = logits[0], sum = 0;
-      for (T logit : logits) max = std::max(max, logit);
-      for (T logit : logits) sum += std::exp(logit - max);
-      const auto target = static_cast<size_t>(targets[t]);
-      losses[t] = static_cast<double>(max + std::log(sum) - logits[target]);
+      losses[t] = distil_row<T>(teaching ? teaching->options : text_alone,
+                                teaching ? teaching->teacher->rows(t, 1)[0] : TeacherRow(),
+                                targets[t], logits, scratch, softmax);
       if (!dx) continue;
-      for (size_t j = 0; j < w.rows; ++j) {
-        logits[j] =
-            (std::exp(logits[j] - max) / sum - (j == target ? T{1} : T{0})) * static_cast<T>(scale);
-      }
+      for (T& d : logits) d *= static_cast<T>(scale);
       linear_dx({&one, 1}, logits.data(), dx + t * w.cols, false);
       linear_dw({&one, 1}, logits.data(), x + t * w.cols);
     }
   }
 
  private:
+  static T softmax(T* x, size_t n, T scale) {
+    T max = scale * x[0], sum = 0;
+    for (size_t i = 0; i < n; ++i) max = std::max(max, scale * x[i]);
+    for (size_t i = 0; i < n; ++i) sum += x[i] = std::exp(scale * x[i] - max);
+    for (size_t i = 0; i < n; ++i) x[i] /= sum;
+    return max + std::log(sum);
+  }
+
   // body(t, first, h): token t, by its index in the batch, sees [first, t], in head h.
   template <class Body>
   static void for_pairs(const AttentionShape& a, Body&& body) {

@@ -188,14 +188,15 @@ TEST(ReferenceOps, HeadLossGradients) {
   Values x = normal_values(n * width, 2);
   const std::vector<int32_t> targets = {3, TrainBatch::kNoTarget, 0, 6};
   Ops ops(params.data(), gradients.data());
-  Values losses(n), dx(x.size());
+  std::vector<DistilRowLoss> losses(n);
+  Values dx(x.size());
   const MatrixParam w{0, vocab, width, 0};
   const auto f = [&] {
-    ops.head_loss(w, x.data(), targets.data(), n, 0, losses.data(), nullptr);
-    return 0.25 * (losses[0] + losses[1] + losses[2] + losses[3]);
+    ops.head_loss(w, x.data(), targets.data(), nullptr, n, 0, losses.data(), nullptr);
+    return 0.25 * (losses[0].text + losses[1].text + losses[2].text + losses[3].text);
   };
-  ops.head_loss(w, x.data(), targets.data(), n, 0.25, losses.data(), dx.data());
-  EXPECT_EQ(losses[1], 0);
+  ops.head_loss(w, x.data(), targets.data(), nullptr, n, 0.25, losses.data(), dx.data());
+  EXPECT_EQ(losses[1].text, 0);
   expect_gradient("x", x, dx, f);
   expect_gradient("w", params, gradients, f);
 }

@@ -16,7 +16,8 @@ struct MoeLayerStats {
 
 // Of one or more micro-batches.
 struct StepStats {
-  double loss_sum = 0;                    // cross-entropies in nats
+  double loss_sum = 0;                    // cross-entropies of the text, in nats
+  double teacher_loss_sum = 0;            // of what a teacher's loss is, unweighted
   uint64_t targets = 0;                   // that count
   uint64_t tokens = 0;                    // computed
   std::vector<MoeLayerStats> moe_layers;  // [MoE layers]
@@ -25,6 +26,7 @@ struct StepStats {
 
   void add(const StepStats& other) {
     loss_sum += other.loss_sum;
+    teacher_loss_sum += other.teacher_loss_sum;
     targets += other.targets;
     tokens += other.tokens;
     if (moe_layers.empty()) moe_layers.resize(other.moe_layers.size());

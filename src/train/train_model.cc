@@ -45,10 +45,10 @@ class TrainModel::Impl {
   Impl(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool, DType compute)
       : params_(params), ops_(params, kernels, pool, compute), graph_(params.layout(), ops_) {}
 
-  StepStats run(const TrainBatch& batch, double scale, float* gradients) {
+  StepStats run(const TrainBatch& batch, double scale, float* gradients, const Teaching* teaching) {
     check_batch(batch, params_.config());
     ops_.begin(gradients);
-    return graph_.run(batch, params_.router_biases(), scale, gradients != nullptr);
+    return graph_.run(batch, params_.router_biases(), scale, gradients != nullptr, teaching);
   }
 
  private:
@@ -69,13 +69,14 @@ TrainModel::TrainModel(const ParamStore& params, const KernelTable& kernels, Thr
 TrainModel::~TrainModel() = default;
 
 StepStats TrainModel::forward_backward(const TrainBatch& batch, uint64_t targets_in_step,
-                                       Gradients& gradients) {
+                                       Gradients& gradients, const Teaching* teaching) {
   AXK1_CHECK(targets_in_step > 0);
-  return impl_->run(batch, 1 / static_cast<double>(targets_in_step), gradients.values().data());
+  return impl_->run(batch, 1 / static_cast<double>(targets_in_step), gradients.values().data(),
+                    teaching);
 }
 
 StepStats TrainModel::evaluate(const TrainBatch& batch) {
-  return impl_->run(batch, 0, nullptr);
+  return impl_->run(batch, 0, nullptr, nullptr);
 }
 
 }  // namespace axk1

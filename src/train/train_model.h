@@ -8,6 +8,7 @@
 #include "train/batch.h"
 #include "train/param_store.h"
 #include "train/step_stats.h"
+#include "train/teacher.h"
 
 namespace axk1 {
 
@@ -32,8 +33,9 @@ class TrainModel {
   // targets_in_step counts the targets of all micro-batches of the step. Throws
   // Error(kInvalidInput) for a batch whose sizes disagree or that has an id, target or position out
   // of range.
+  // With `teaching`, whose teacher has read the batch, those of its loss instead.
   StepStats forward_backward(const TrainBatch& batch, uint64_t targets_in_step,
-                             Gradients& gradients);
+                             Gradients& gradients, const Teaching* teaching = nullptr);
 
   // The same without gradients; held-out loss is mean_loss() of the sum of these.
   StepStats evaluate(const TrainBatch& batch);

@@ -30,11 +30,12 @@ double rms(std::span<const double> values) {
 
 // The reference on the same weights.
 struct Expected {
-  Expected(const ParamStore& params, const TrainBatch& batch, double scale)
+  Expected(const ParamStore& params, const TrainBatch& batch, double scale,
+           const Teaching* teaching = nullptr)
       : values(params.values().begin(), params.values().end()), gradients(values.size()) {
     ReferenceOps<double> ops(values.data(), gradients.data());
     Graph<ReferenceOps<double>> graph(params.layout(), ops);
-    stats = graph.run(batch, params.router_biases(), scale, true);
+    stats = graph.run(batch, params.router_biases(), scale, true, teaching);
   }
   std::vector<double> values, gradients;
   StepStats stats;
@@ -98,6 +99,32 @@ TEST_P(TrainModelTest, F32MatchesTheReference) {
     EXPECT_LE(worst_difference(params.layout(), gradients.values(), expected.gradients),
               kF32Tolerance)
         << table;
+  }
+}
+
+TEST(TrainModel, LearnsFromATeacherAsTheReferenceDoes) {
+  const ParamStore params(tiny_config(), {.seed = 3, .standard_deviation = 0.15});
+  const TrainBatch batch = random_batch(3, 45, 37, 5);
+  const KernelTable kernels = select_kernels("", cpu_features());
+  ThreadPool pool(2);
+  TrainModel model(params, kernels, pool);
+  for (const auto kind :
+       {TeacherRow::Kind::kAll, TeacherRow::Kind::kTop, TeacherRow::Kind::kDraws}) {
+    testing::RandomTeacher teacher(kind, 37, batch);
+    const Teaching teaching{{.loss = DistilLoss::kForwardKl,
+                             .temperature = 1.5,
+                             .teacher_weight = 0.7,
+                             .text_weight = 0.3},
+                            &teacher};
+    const Expected expected(params, batch, 0.01, &teaching);
+    Gradients gradients(params.layout());
+    const StepStats stats = model.forward_backward(batch, 100, gradients, &teaching);
+    EXPECT_NEAR(stats.loss_sum, expected.stats.loss_sum, 1e-6 * expected.stats.loss_sum);
+    EXPECT_GT(stats.teacher_loss_sum, 1);
+    EXPECT_NEAR(stats.teacher_loss_sum, expected.stats.teacher_loss_sum,
+                1e-5 * expected.stats.teacher_loss_sum);
+    EXPECT_LE(worst_difference(params.layout(), gradients.values(), expected.gradients),
+              kF32Tolerance);
   }
 }
 

@@ -1,11 +1,14 @@
 // What tests of training share.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/rng.h"
 #include "train/batch.h"
+#include "train/teacher.h"
 
 namespace axk1::testing {
 
@@ -29,5 +32,45 @@ inline TrainBatch random_batch(size_t rows, size_t row_length, int32_t vocab, ui
   }
   return batch;
 }
+
+// Says something different of every token that has a target.
+class RandomTeacher final : public Teacher {
+ public:
+  RandomTeacher(TeacherRow::Kind kind, size_t vocab, const TrainBatch& batch)
+      : kind_(kind), vocab_(vocab), targets_(batch.targets), ids_{5, 0, 11, 30} {
+    Rng rng(21);
+    const size_t width = kind == TeacherRow::Kind::kAll ? vocab : ids_.size();
+    for (size_t t = 0; t < targets_.size(); ++t) {
+      std::vector<double> row(width + 1);  // the last one: the rest
+      double sum = 0;
+      for (double& p : row) sum += p = std::exp(rng.normal());
+      if (kind != TeacherRow::Kind::kTop) sum -= row.back();
+      for (double p : row) probabilities_.push_back(static_cast<float>(p / sum));
+    }
+    width_ = width;
+  }
+
+  void read(const TrainBatch&, uint64_t) override {}
+  std::span<const TeacherRow> rows(size_t first, size_t count) override {
+    rows_.assign(count, {});
+    for (size_t i = 0; i < count; ++i) {
+      const size_t t = first + i;
+      if (targets_[t] < 0) continue;
+      const std::span<const float> row(probabilities_.data() + t * (width_ + 1), width_);
+      rows_[i] = {kind_, {}, row, 0};
+      if (kind_ != TeacherRow::Kind::kAll) rows_[i].ids = ids_;
+      if (kind_ == TeacherRow::Kind::kTop) rows_[i].rest = row.data()[width_];
+    }
+    return rows_;
+  }
+  uint64_t vocab_size() const override { return vocab_; }
+
+ private:
+  TeacherRow::Kind kind_;
+  size_t vocab_, width_ = 0;
+  std::vector<int32_t> targets_, ids_;
+  std::vector<float> probabilities_;
+  std::vector<TeacherRow> rows_;
+};
 
 }  // namespace axk1::testing

@@ -1,4 +1,4 @@
-#include "train/teacher.h"
+#include "train/teachers.h"
 
 #include <algorithm>
 #include <filesystem>
