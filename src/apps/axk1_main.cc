@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   axk1::add_bench_command(app);
   axk1::add_train_command(app);
   axk1::add_train_tokenizer_command(app);
+  axk1::add_data_command(app);
 
   try {
     // CLI11 would only say that a subcommand is missing.

@@ -13,6 +13,7 @@ void add_calibrate_command(CLI::App& app);
 void add_chat_command(CLI::App& app);
 void add_compare_command(CLI::App& app);
 void add_convert_command(CLI::App& app);
+void add_data_command(CLI::App& app);
 void add_inspect_command(CLI::App& app);
 void add_keys_command(CLI::App& app);
 void add_logits_command(CLI::App& app);

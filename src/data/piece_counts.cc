@@ -12,7 +12,7 @@ namespace axk1 {
 namespace {
 
 // Bytes that a thread takes from the reader at once.
-constexpr size_t kBatchBytes = 1 << 20;
+constexpr size_t kBatchBytes = 256 << 10;
 
 // What one thread cuts texts with.
 class Cutter {

@@ -35,7 +35,7 @@ class Trained : public ::testing::Test {
   // Korean and English lines of some length, more than one batch of a thread.
   std::string corpus() {
     std::string text;
-    for (int i = 0; text.size() < 1200000; ++i) {
+    for (int i = 0; text.size() < 600000; ++i) {
       text += cat("제", i % 97, "조 (목적) 이 법은 ", i % 13, "번의 나라와 사람을 위한 것이다.\n");
       if (i % 5 == 0) text += cat("  The people's law no. ", i % 31, " doesn't say so:\n\n");
     }
@@ -68,11 +68,8 @@ TEST_F(Trained, ThreadsAndFilesDoNotMatter) {
   const std::string whole = dir_.write("whole.txt", text);
   const std::string first = dir_.write("first.txt", text.substr(0, cut));
   const std::string second = dir_.write("second.txt", text.substr(cut));
-  for (const char* pattern : {"qwen2", "deepseek-v3"}) {
-    const TokenizerPlan plan = TokenizerPlan::make(pattern, true, {});
-    const std::string expected = train(plan, {whole});
-    EXPECT_TRUE(train(plan, {second, first}, 2) == expected) << pattern;
-  }
+  const TokenizerPlan plan = TokenizerPlan::make("deepseek-v3", true, {});
+  EXPECT_TRUE(train(plan, {second, first}, 2) == train(plan, {whole}));
 }
 
 TEST_F(Trained, LikeTheShippedModel) {
