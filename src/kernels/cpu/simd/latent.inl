@@ -195,15 +195,25 @@ inline void add_values(const LatentTile& t, const LatentSpan& s, Interleave&& in
 }
 
 // out [rows, lora] = acc / sum. dim_of(chunk, word) is the dim of a word of the chunk at `chunk`.
+// Some rows at a time: rows that lie a power of two apart share few places of the cache.
 template <class DimOf>
 inline void store_dims(const LatentTile& t, float* out, size_t out_stride, size_t num_rows,
                        size_t acc_dims, DimOf&& dim_of) {
-  float inverse[kMaxLatentRows];
-  for (size_t r = 0; r < num_rows; ++r) inverse[r] = 1 / t.sum[r];
-  for (size_t i = 0; i < acc_dims; ++i) {
-    const size_t dim = dim_of(i / kLanes, i % kLanes);
-    if (dim >= t.lora) continue;
-    const float* acc = t.acc + i * t.rows;
-    for (size_t r = 0; r < num_rows; ++r) out[r * out_stride + dim] = acc[r] * inverse[r];
+  constexpr size_t kRowsAtOnce = 8;
+  for (size_t first = 0; first < num_rows; first += kRowsAtOnce) {
+    const size_t count = num_rows - first < kRowsAtOnce ? num_rows - first : kRowsAtOnce;
+    float inverse[kRowsAtOnce];
+    for (size_t r = 0; r < count; ++r) inverse[r] = 1 / t.sum[first + r];
+    for (size_t i = 0; i < acc_dims; ++i) {
+      const size_t dim = dim_of(i / kLanes, i % kLanes);
+      if (dim >= t.lora) continue;
+      const float* acc = t.acc + i * t.rows + first;
+      float* to = out + first * out_stride + dim;
+      if (count == kRowsAtOnce) {
+        for (size_t r = 0; r < kRowsAtOnce; ++r) to[r * out_stride] = acc[r] * inverse[r];
+      } else {
+        for (size_t r = 0; r < count; ++r) to[r * out_stride] = acc[r] * inverse[r];
+      }
+    }
   }
 }
