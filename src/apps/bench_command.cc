@@ -13,6 +13,7 @@
 #include "bench/csv.h"
 #include "bench/kernel_bench.h"
 #include "bench/model_bench.h"
+#include "bench/train_bench.h"
 #include "io/json.h"
 #include "kernels/registry.h"
 #include "model/plan.h"
@@ -21,8 +22,8 @@
 namespace axk1 {
 namespace {
 
-const std::vector<std::string> kSuites = {"all",       "prefill", "decode",
-                                          "attention", "kernels", "roofs"};
+const std::vector<std::string> kSuites = {"all",     "prefill", "decode", "attention",
+                                          "kernels", "roofs",   "train"};
 
 struct BenchArguments {
   ModelOptions model;  // model.model is read from `positionals`
@@ -32,6 +33,7 @@ struct BenchArguments {
   ModelBenchOptions bench;
   bool json = false, csv = false;
   AttentionBenchOptions attention;
+  TrainBenchOptions train;
 };
 
 DType format_dtype(const std::string& format) {
@@ -223,6 +225,32 @@ void print_results(const BenchArguments& a, const Engine* engine, int threads, c
   }
 }
 
+void run_train_bench(BenchArguments& a) {
+  if (a.shape.empty() && a.model.model.empty()) a.model.model = find_shipped_model();
+  const ModelConfig config = attention_config(a);
+  // Weights, gradients and two moments, and once more the weights, packed in both directions.
+  const uint64_t bytes = 20 * count_parameters(config).total();
+  if (const uint64_t memory = machine_memory_bytes(); memory && bytes > memory) {
+    fail(ErrorCode::kOutOfMemory, "training this shape takes ", human_bytes(bytes),
+         " without activations, this machine has ", human_bytes(memory));
+  }
+  if (!a.model.dtype.empty()) {
+    a.train.compute = {a.model.dtype == "bf16" ? DType::kBF16 : DType::kF32};
+  }
+  a.train.num_samples = a.bench.num_samples;
+  ThreadPool pool(a.model.threads > 0 ? a.model.threads : usable_cpus());
+  const KernelTable kernels = select_kernels(a.model.kernels, cpu_features());
+  const Roofs roofs = measure_roofs(pool, {});
+  std::unique_ptr<Progress> progress;
+  const std::vector<BenchRow> rows =
+      bench_train(config, kernels, pool, roofs, a.train, [&](size_t done, size_t total) {
+        if (!progress) progress = std::make_unique<Progress>("measuring", "samples", total);
+        progress->update(done);
+      });
+  progress.reset();
+  print_results(a, nullptr, pool.num_threads(), roofs, rows);
+}
+
 void run_bench(BenchArguments& a) {
   std::string suite = "all";
   for (const std::string& word : a.positionals) {
@@ -277,6 +305,7 @@ void run_bench(BenchArguments& a) {
     print_results(a, nullptr, pool.num_threads(), roofs, rows);
     return;
   }
+  if (suite == "train") return run_train_bench(a);
   a.bench.run_prefill = suite != "decode";
   a.bench.run_decode = suite != "prefill";
   Roofs roofs;
@@ -304,7 +333,7 @@ void add_bench_command(CLI::App& app) {
   const auto a = std::make_shared<BenchArguments>();
   command->add_option(
       "SUITE_OR_MODEL", a->positionals,
-      "A suite (all: prefill and decode; or one of them, attention, kernels, roofs), a "
+      "A suite (all: prefill and decode; or one of them, attention, kernels, roofs, train), a "
       "model directory, or both; the "
       "shipped model when none is named");
   add_engine_options(*command, a->model);
@@ -333,6 +362,12 @@ void add_bench_command(CLI::App& app) {
       ->delimiter(',')
       ->check(CLI::Range(2, 1 << 24))
       ->capture_default_str();
+  command->add_option("--rows", a->train.rows, "Rows of a micro-batch, of suite train")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--row-length", a->train.row_length, "Tokens of a row, of suite train")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--samples", a->bench.num_samples, "Samples of each figure")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -348,6 +383,9 @@ void add_bench_command(CLI::App& app) {
       "model's\n"
       "config.json; default A.X K1) at --depths, with each type of cache or that of "
       "--cache-dtype.\n"
+      "Suite train: forward and backward of one micro-batch with random weights of a model's "
+      "sizes,\n"
+      "in f32 and bf16 or in --dtype, and a step of AdamW.\n"
       "The suite kernels lists every kernel: which table it is taken from, why no better one was,\n"
       "and its speed on all threads (products: streaming weights for one row, and 128 rows).\n\n"
       "Examples:\n"

@@ -15,38 +15,39 @@ constexpr size_t kNormBlock = size_t{1} << 16;  // summed by one thread, in orde
 }  // namespace
 
 AdamW::AdamW(const ParamLayout& layout, const AdamWOptions& options)
-    : options_(options),
-      size_(layout.num_elements()),
-      m_(size_ * sizeof(float)),
-      v_(size_ * sizeof(float)) {}
+    : Optimizer(layout), options_(options) {}
 
 void AdamW::step(ThreadPool& pool, ParamStore& params, std::span<const float> gradients,
                  double lr) {
   AXK1_CHECK(gradients.size() == size_ && params.layout().num_elements() == size_);
   ++num_steps_;
-  const auto t = static_cast<double>(num_steps_);
-  const auto beta1 = static_cast<float>(options_.beta1);
-  const auto beta2 = static_cast<float>(options_.beta2);
-  const auto rest1 = static_cast<float>(1 - options_.beta1);
-  const auto rest2 = static_cast<float>(1 - options_.beta2);
-  const auto eps = static_cast<float>(options_.eps);
-  const auto step_size = static_cast<float>(lr / (1 - std::pow(options_.beta1, t)));
-  const auto root_correction = static_cast<float>(std::sqrt(1 - std::pow(options_.beta2, t)));
   float* p = params.mutable_values().data();
-  float* m = m_.as<float>();
-  float* v = v_.as<float>();
-  const float* g = gradients.data();
   for (const Param& param : params.layout().params()) {
-    const auto keep = static_cast<float>(param.decays() ? 1 - lr * options_.weight_decay : 1.0);
-    pool.parallel_for(param.size, 1024, [&](size_t begin, size_t end) {
-      for (size_t i = param.offset + begin; i < param.offset + end; ++i) {
-        m[i] = beta1 * m[i] + rest1 * g[i];
-        v[i] = beta2 * v[i] + rest2 * g[i] * g[i];
-        const float denominator = std::sqrt(v[i]) / root_correction + eps;
-        p[i] = p[i] * keep - step_size * (m[i] / denominator);
-      }
-    });
+    adamw_update(pool, param, options_, num_steps_, lr, gradients.data(), p, m_.as<float>(),
+                 v_.as<float>());
   }
+}
+
+void adamw_update(ThreadPool& pool, const Param& param, const AdamWOptions& options, uint64_t t,
+                  double lr, const float* gradients, float* params, float* m, float* v) {
+  const auto steps = static_cast<double>(t);
+  const auto beta1 = static_cast<float>(options.beta1);
+  const auto beta2 = static_cast<float>(options.beta2);
+  const auto rest1 = static_cast<float>(1 - options.beta1);
+  const auto rest2 = static_cast<float>(1 - options.beta2);
+  const auto eps = static_cast<float>(options.eps);
+  const auto step_size = static_cast<float>(lr / (1 - std::pow(options.beta1, steps)));
+  const auto root_correction = static_cast<float>(std::sqrt(1 - std::pow(options.beta2, steps)));
+  const auto keep = static_cast<float>(param.decays() ? 1 - lr * options.weight_decay : 1.0);
+  pool.parallel_for(param.size, 1024, [&](size_t begin, size_t end) {
+    for (size_t i = param.offset + begin; i < param.offset + end; ++i) {
+      const float g = gradients[i];
+      m[i] = beta1 * m[i] + rest1 * g;
+      v[i] = beta2 * v[i] + rest2 * g * g;
+      const float denominator = std::sqrt(v[i]) / root_correction + eps;
+      params[i] = params[i] * keep - step_size * (m[i] / denominator);
+    }
+  });
 }
 
 double gradient_norm(ThreadPool& pool, std::span<const float> gradients) {
