@@ -101,7 +101,7 @@ RunCheckpoint::RunCheckpoint(const std::string& path) : file_(path) {
   const json::ObjectReader reader(table, place);
   const json::value& state = reader.get("state");
   if (!state.is_object()) reader.wrong("state", state, "an object");
-  state_ = state.get_object();
+  state_ = state;
   const json::value& entries = reader.get("sections");
   if (!entries.is_array()) reader.wrong("sections", entries, "an array");
 

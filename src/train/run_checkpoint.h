@@ -30,14 +30,14 @@ class RunCheckpoint {
   explicit RunCheckpoint(const std::string& path);
 
   const std::string& path() const { return file_.path(); }
-  const json::object& state() const { return state_; }
+  const json::value& state() const { return state_; }  // an object
   bool contains(std::string_view name) const;
   // Throws Error(kInvalidInput) when there is none, or one of another size.
   std::span<const std::byte> section(std::string_view name, size_t bytes) const;
 
  private:
   MappedFile file_;
-  json::object state_;
+  json::value state_;
   std::vector<CheckpointSection> sections_;
 };
 

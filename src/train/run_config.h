@@ -31,14 +31,10 @@ struct RunStage {
   Schedule schedule;
 };
 
-enum class OptimizerKind : uint8_t { kAdamW, kMuon };
-
-struct RunOptimizer {
-  OptimizerKind kind = OptimizerKind::kAdamW;
+struct RunOptimizer {  // AdamW
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
   double weight_decay = 0.1;
-  double momentum = 0.95;  // of Muon
-  double clip = 1;         // largest norm of the gradient; 0: none
+  double clip = 1;  // largest norm of the gradient; 0: none
 };
 
 struct RunCheckpoints {
@@ -60,7 +56,10 @@ struct RunSpike {
 // Paths are as given when absolute, else relative to the folder of the run file.
 struct RunConfig {
   std::string path;  // of the run file, for messages
+  std::string text;  // of the run file
 
+  // A config without vocab_size gets the tokenizer's, one without eos_token_id the tokenizer's
+  // eos_token and document_end.
   std::string model_path;    // a config.json, or a folder with weights to start from; or empty:
   json::value model_inline;  // the config itself
   std::string tokenizer;     // folder of a tokenizer
