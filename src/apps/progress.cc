@@ -28,10 +28,11 @@ std::string duration(double seconds) {
 
 }  // namespace
 
-Progress::Progress(std::string label, std::string unit, size_t total)
+Progress::Progress(std::string label, std::string unit, size_t total, size_t already)
     : label_(std::move(label)),
       unit_(std::move(unit)),
       total_(total),
+      already_(already),
       terminal_(stderr_is_terminal()),
       start_(Clock::now()),
       last_shown_(1 - (terminal_ ? kTerminalInterval : kPlainInterval)) {}
@@ -44,21 +45,21 @@ double Progress::seconds() const {
   return std::chrono::duration<double>(Clock::now() - start_).count();
 }
 
-void Progress::update(size_t done) {
+void Progress::update(size_t done, std::string_view note) {
   const double now = seconds();
   if (now - last_shown_ < (terminal_ ? kTerminalInterval : kPlainInterval)) return;
   last_shown_ = now;
   shown_ = true;
-  const std::string text = line(label_, unit_, done, total_, now);
+  const std::string text = line(label_, unit_, done, total_, now, already_) + std::string(note);
   print_err(terminal_ ? cat("\r", text, "\x1b[K") : cat(text, "\n"));
 }
 
 std::string Progress::line(const std::string& label, const std::string& unit, size_t done,
-                           size_t total, double seconds) {
+                           size_t total, double seconds, size_t already) {
   std::string text = cat(label, " ", done, "/", total, " ", unit);
   if (total) text += cat(" (", done * 100 / total, " %)");
-  if (seconds > 0 && done > 0) {
-    const double rate = static_cast<double>(done) / seconds;
+  if (seconds > 0 && done > already) {
+    const double rate = static_cast<double>(done - already) / seconds;
     text += cat(", ", one_decimal(rate), " ", unit, "/s");
     if (done < total) {
       text += cat(", ", duration(static_cast<double>(total - done) / rate), " left");

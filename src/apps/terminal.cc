@@ -18,7 +18,7 @@ namespace {
 
 // A signal handler reaches nothing but static storage.
 volatile std::sig_atomic_t interrupt_flag = 0;
-struct sigaction previous_action;
+struct sigaction previous_interrupt, previous_terminate;
 bool guarded = false;
 
 extern "C" void note_interrupt(int) {
@@ -65,7 +65,7 @@ std::string without_control_characters(std::string_view text) {
   return out;
 }
 
-InterruptGuard::InterruptGuard() {
+InterruptGuard::InterruptGuard(Signals signals) : signals_(signals) {
   AXK1_CHECK(!guarded);
   guarded = true;
   clear();
@@ -73,11 +73,13 @@ InterruptGuard::InterruptGuard() {
   action.sa_handler = note_interrupt;
   sigemptyset(&action.sa_mask);
   // Without SA_RESTART: a read that waits for the keyboard returns.
-  sigaction(SIGINT, &action, &previous_action);
+  sigaction(SIGINT, &action, &previous_interrupt);
+  if (signals == Signals::kInterruptAndTerminate) sigaction(SIGTERM, &action, &previous_terminate);
 }
 
 InterruptGuard::~InterruptGuard() {
-  sigaction(SIGINT, &previous_action, nullptr);
+  sigaction(SIGINT, &previous_interrupt, nullptr);
+  if (signals_ == Signals::kInterruptAndTerminate) sigaction(SIGTERM, &previous_terminate, nullptr);
   guarded = false;
 }
 

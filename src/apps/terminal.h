@@ -24,16 +24,21 @@ void use_utf8_locale();
 // left out, so that no escape sequence gets through. `text` is whole characters of UTF-8.
 std::string without_control_characters(std::string_view text);
 
-// While one lives, Ctrl-C (SIGINT) only sets a flag. At most one at a time.
+// While one lives, Ctrl-C (SIGINT), and SIGTERM if asked for, only set a flag. At most one at a
+// time.
 class InterruptGuard {
  public:
-  InterruptGuard();
+  enum class Signals { kInterrupt, kInterruptAndTerminate };
+  explicit InterruptGuard(Signals signals = Signals::kInterrupt);
   ~InterruptGuard();
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
   static bool interrupted();
   static void clear();
+
+ private:
+  Signals signals_;
 };
 
 }  // namespace axk1

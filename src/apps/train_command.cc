@@ -1,9 +1,10 @@
-// axk1 train: training; so far the replay of recorded cases.
+// axk1 train: training a model, and the replay of recorded cases.
 #include <CLI/CLI.hpp>
 #include <memory>
 
 #include "apps/commands.h"
 #include "apps/terminal.h"
+#include "apps/train_run.h"
 #include "base/error.h"
 #include "kernels/registry.h"
 #include "parallel/topology.h"
@@ -13,12 +14,13 @@ namespace axk1 {
 namespace {
 
 struct TrainArguments {
-  std::string replay, out;
-  std::string dtype = "f32", kernels;
+  std::string run, replay, out;
+  bool resume = false;
+  std::string dtype, kernels;
   int threads = 0;
 };
 
-void run_train(const TrainArguments& a) {
+void run_replay(const TrainArguments& a) {
   ThreadPool pool(a.threads > 0 ? a.threads : usable_cpus());
   const KernelTable kernels = select_kernels(a.kernels, cpu_features());
   const ReplayResult result = replay_training(a.replay, a.out, kernels, pool,
@@ -30,30 +32,56 @@ void run_train(const TrainArguments& a) {
   }
 }
 
+void run_train(const TrainArguments& a) {
+  if (a.run.empty() == a.replay.empty()) {
+    fail(ErrorCode::kUsage, "train: expected either RUN or --replay");
+  }
+  if (!a.replay.empty()) {
+    if (a.resume) fail(ErrorCode::kUsage, "train: --resume goes with RUN, not with --replay");
+    run_replay(a);
+  } else {
+    if (!a.dtype.empty()) {
+      fail(ErrorCode::kUsage, "train: --dtype goes with --replay; RUN says its own");
+    }
+    train_from_run_file({.run = a.run,
+                         .out = a.out,
+                         .resume = a.resume,
+                         .threads = a.threads,
+                         .kernels = a.kernels});
+  }
+}
+
 }  // namespace
 
 void add_train_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "Train a model");
   const auto a = std::make_shared<TrainArguments>();
-  command
-      ->add_option("--replay", a->replay,
-                   "A folder with a checkpoint and a case.json whose `training` holds batches and "
-                   "optimiser settings")
-      ->required();
+  command->add_option("RUN", a->run, "The run file: JSON, described in docs/training.md");
+  command->add_flag("--resume", a->resume, "Go on with the run in the folder of --out");
+  command->add_option(
+      "--replay", a->replay,
+      "A folder with a checkpoint and a case.json whose `training` holds batches and "
+      "optimiser settings, instead of RUN");
   command
       ->add_option("--out", a->out,
-                   "The folder for losses.json, gradients.safetensors and after.safetensors")
+                   "The folder of the run: metrics.jsonl, report.html, checkpoints, and model, the "
+                   "result; of a replay: losses.json, gradients.safetensors, after.safetensors")
       ->required();
-  command->add_option("--dtype", a->dtype, "What products are computed in")
-      ->check(CLI::IsMember({"f32", "bf16"}))
-      ->capture_default_str();
+  command
+      ->add_option("--dtype", a->dtype, "What products of a replay are computed in (default: f32)")
+      ->check(CLI::IsMember({"f32", "bf16"}));
   command->add_option("--kernels", a->kernels, "Kernel table; the best of the machine when absent");
   command->add_option("--threads", a->threads, "Threads; every usable processor when absent")
       ->check(CLI::NonNegativeNumber);
   command->footer(
-      "gradients.safetensors is of the first step, before clipping; after.safetensors has the\n"
+      "Ctrl-C or SIGTERM ends a run after the step that is computed, saved; so does a kill, "
+      "without\n"
+      "the steps since its last checkpoint. With --resume it goes on, to the same result.\n\n"
+      "Of a replay, gradients.safetensors is of the first step, before clipping; after.safetensors "
+      "has the\n"
       "weights after the last batch. Both are f32, with names as on disk.\n\n"
-      "Example:\n"
+      "Examples:\n"
+      "  build/release/axk1 train examples/fables/run.json --out fables\n"
       "  build/release/axk1 train --replay testdata/golden/g2-fused-bias --out replayed");
   command->callback([a] { run_train(*a); });
 }

@@ -115,6 +115,10 @@ double cache_rate(ThreadPool& pool, const RoofOptions& options, const Buffer& me
 
 }  // namespace
 
+double probe_arithmetic_gops(ThreadPool& pool, Peak peak, double seconds) {
+  return peak_rate(pool, {.seconds_per_roof = seconds}, peak);
+}
+
 double probe_read_gb_per_s(ThreadPool& pool, std::span<const std::byte> region) {
   const size_t part = region.size() / pool.num_threads();
   const double seconds = timed_run(

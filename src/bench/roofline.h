@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/peak_kernels.h"
 #include "kernels/registry.h"
 #include "parallel/thread_pool.h"
 
@@ -35,6 +36,10 @@ struct Roofs {
 // Takes about seconds_per_roof for each roof: the best of several runs, since a roof is what
 // nothing exceeds. The pool must be idle. Throws Error(kOutOfMemory).
 Roofs measure_roofs(ThreadPool& pool, const RoofOptions& options);
+
+// 10^9 operations per second of that kind, all threads together; 0 where the machine lacks it.
+// Takes about `seconds`.
+double probe_arithmetic_gops(ThreadPool& pool, Peak peak, double seconds);
 
 // One read of `region`, each thread its own contiguous part. Some 10 ms for 512 MiB.
 double probe_read_gb_per_s(ThreadPool& pool, std::span<const std::byte> region);

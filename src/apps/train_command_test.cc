@@ -1,0 +1,159 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
+#include "base/rng.h"
+#include "io/file.h"
+#include "testing/process.h"
+#include "testing/tiny_run.h"
+#include "train/metrics.h"
+#include "train/run_checkpoint.h"
+
+namespace axk1 {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::ProcessResult;
+
+ProcessResult axk1(std::vector<std::string> args, std::string_view input = "") {
+  args.insert(args.begin(), testing::program_path("axk1"));
+  return testing::run_process(args, input);
+}
+
+pid_t start(std::vector<std::string> args) {
+  args.insert(args.begin(), testing::program_path("axk1"));
+  const pid_t pid = fork();
+  if (pid == 0) {
+    const int null = open("/dev/null", O_WRONLY);
+    dup2(null, 1);
+    dup2(null, 2);
+    testing::execute(args);
+  }
+  return pid;
+}
+
+size_t lines_of(const std::string& path) {
+  if (!file_exists(path)) return 0;
+  const std::string text = read_file(path);
+  return static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+// Waits until the run has noted more than `lines` steps, or has ended.
+void wait_for_lines(const std::string& out, size_t lines, pid_t pid) {
+  siginfo_t info{};
+  while (lines_of(out + "/metrics.jsonl") <= lines) {
+    info.si_pid = 0;
+    waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT);
+    if (info.si_pid) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+constexpr const char* kManySteps = R"({"checkpoint": {"every": 7, "keep": 2}, "eval": {"every": 20},
+    "stages": [{"steps": 150, "sequence_length": 32, "batch_tokens": 128,
+                "schedule": {"peak": 0.01}}]})";
+
+std::string newest(const std::string& out) {
+  const CheckpointFolder folder(out + "/checkpoints");
+  return read_file(folder.file(folder.steps().back()));
+}
+
+TEST(TrainCommand, KilledAtAnyMomentItEndsWithTheSameBits) {
+  const testing::TinyRun files;
+  const std::string run = files.write_run(kManySteps);
+  const std::string whole = files.path() + "/whole", parts = files.path() + "/parts";
+  const ProcessResult good = axk1({"train", run, "--out", whole, "--threads", "1"});
+  ASSERT_EQ(good.exit_code, 0) << good.err;
+  EXPECT_THAT(good.out, HasSubstr("/whole/model: the model after 150 steps"));
+  Rng random(3);
+  size_t kills = 0;
+  bool done = false;
+  for (size_t lines = 0; !done; lines += 20) {
+    const pid_t pid = start({"train", run, "--out", parts, "--threads", "2", "--resume"});
+    if (kills < 6) {
+      wait_for_lines(parts, lines + random.next() % 20, pid);
+      std::this_thread::sleep_for(std::chrono::microseconds(random.next() % 3000));
+      kill(pid, SIGKILL);
+    }
+    const int code = testing::wait_for(pid);
+    done = code == 0;
+    kills += !done;
+    ASSERT_TRUE(done || code == 128 + SIGKILL) << code;
+  }
+  EXPECT_GT(kills, 2u);
+  EXPECT_TRUE(newest(parts) == newest(whole));
+  EXPECT_TRUE(read_file(parts + "/model/model.safetensors") ==
+              read_file(whole + "/model/model.safetensors"));
+  const MetricsLog log(parts + "/metrics.jsonl", 150);
+  ASSERT_EQ(log.history().size(), 150u) << "every step once";
+  std::printf("[ cases ] runs killed: %zu\n", kills);
+}
+
+TEST(TrainCommand, SigtermSavesAndSaysHowToGoOn) {
+  const testing::TinyRun files;
+  const std::string run = files.write_run(kManySteps), out = files.path() + "/out";
+  int pipe_ends[2];
+  ASSERT_EQ(pipe(pipe_ends), 0);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    dup2(pipe_ends[1], 1);
+    dup2(open("/dev/null", O_WRONLY), 2);
+    testing::execute({testing::program_path("axk1"), "train", run, "--out", out});
+  }
+  close(pipe_ends[1]);
+  wait_for_lines(out, 2, pid);
+  kill(pid, SIGTERM);
+  EXPECT_EQ(testing::wait_for(pid), 0);
+  char text[4096];
+  const ssize_t n = read(pipe_ends[0], text, sizeof text);
+  close(pipe_ends[0]);
+  const std::string said(text, n > 0 ? static_cast<size_t>(n) : 0);
+  const size_t steps = lines_of(out + "/metrics.jsonl");
+  EXPECT_THAT(
+      said, HasSubstr(cat("stopped and saved after step ", steps, " of 150; to go on: axk1 train ",
+                          run, " --out ", out, " --resume")));
+  EXPECT_EQ(CheckpointFolder(out + "/checkpoints").steps().back(), steps);
+}
+
+TEST(TrainCommand, TheModelAnswers) {
+  const testing::TinyRun files;
+  const std::string out = files.path() + "/out";
+  // One conversation, over and over.
+  const std::string run = files.write_run(R"({"data": [{"name": "chat", "files": "chat.jsonl"}],
+      "held_out": {}, "stages": [{"steps": 60, "sequence_length": 64, "batch_tokens": 128,
+                                  "schedule": {"peak": 0.02, "warmup_steps": 5}}]})");
+  const ProcessResult trained = axk1({"train", run, "--out", out});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  const ProcessResult answer = axk1(
+      {"run", out + "/model", "--jsonl"},
+      R"({"messages": [{"role": "user", "content": "Hi"}], "temperature": 0, "max_tokens": 12})");
+  ASSERT_EQ(answer.exit_code, 0) << answer.err;
+  EXPECT_THAT(answer.out, HasSubstr("\"text\":\"Hello.\""));
+  EXPECT_THAT(answer.out, HasSubstr("\"finish_reason\":\"stop\""));
+}
+
+TEST(TrainCommand, WrongUsage) {
+  const testing::TinyRun files;
+  const std::string run = files.write_run(), out = files.path() + "/out";
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
+           {"train", run},
+           {"train", "--out", out},
+           {"train", run, "--replay", run, "--out", out},
+           {"train", run, "--dtype", "f32", "--out", out},
+           {"train", "--replay", run, "--resume", "--out", out}}) {
+    EXPECT_EQ(axk1(args).exit_code, 2) << args.back();
+  }
+  EXPECT_FALSE(file_exists(out));
+  const ProcessResult bad =
+      axk1({"train", files.write_run("{\"sead\": 1}", "bad.json"), "--out", out});
+  EXPECT_EQ(bad.exit_code, 1);
+  EXPECT_THAT(bad.err, HasSubstr("bad.json: unknown field \"sead\""));
+}
+
+}  // namespace
+}  // namespace axk1

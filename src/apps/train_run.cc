@@ -1,0 +1,86 @@
+#include "apps/train_run.h"
+
+#include <cstdio>
+#include <memory>
+
+#include "apps/progress.h"
+#include "apps/terminal.h"
+#include "base/error.h"
+#include "bench/roofline.h"
+#include "parallel/thread_pool.h"
+#include "parallel/topology.h"
+#include "train/run_config.h"
+#include "train/trainer.h"
+
+namespace axk1 {
+namespace {
+
+// What the threads of this process can multiply and add at most, in operations per second.
+double peak_flops(int threads, bool bf16) {
+  constexpr double kSeconds = 0.05;
+  ThreadPool pool(threads);
+  const double dot = bf16 ? probe_arithmetic_gops(pool, Peak::kDotBF16, kSeconds) : 0;
+  return 1e9 * (dot > 0 ? dot : probe_arithmetic_gops(pool, Peak::kFmaF32, kSeconds));
+}
+
+std::string note_of(const StepMetrics& m) {
+  char text[160];
+  std::snprintf(text, sizeof text, "; loss %.4f, %.0f tokens/s, %.0f GFLOP/s", m.loss,
+                m.tokens_per_second, m.flops_per_second / 1e9);
+  std::string note = text;
+  if (m.share_of_peak > 0) {
+    std::snprintf(text, sizeof text, " (%.0f %% of peak)", 100 * m.share_of_peak);
+    note += text;
+  }
+  return note;
+}
+
+std::string held_out_line(const StepMetrics& m) {
+  char text[160];
+  std::snprintf(text, sizeof text, "step %llu: loss %.4f, held-out loss %.4f, %.4f bits per byte\n",
+                static_cast<unsigned long long>(m.step), m.loss, *m.held_out_loss,
+                m.bits_per_byte.value_or(0));
+  return text;
+}
+
+}  // namespace
+
+void train_from_run_file(const TrainRunArguments& arguments) {
+  const RunConfig run = load_run_config(arguments.run);
+  const InterruptGuard guard(InterruptGuard::Signals::kInterruptAndTerminate);
+  const int threads = arguments.threads > 0 ? arguments.threads : usable_cpus();
+  std::unique_ptr<Progress> progress;
+  TrainerOptions options;
+  options.out = arguments.out;
+  options.resume = arguments.resume;
+  options.num_threads = threads;
+  options.kernels = arguments.kernels;
+  options.peak_flops_per_second = peak_flops(threads, run.bf16);
+  options.stop = [] { return InterruptGuard::interrupted(); };
+  options.on_message = [](const std::string& text) { print_err(cat("axk1: ", text, "\n")); };
+  options.on_step = [&](const StepMetrics& m, uint64_t num_steps) {
+    if (m.skipped) {
+      progress.reset();
+      print_err(cat("step ", m.step, " skipped: loss ", m.loss, ", norm of the gradient ",
+                    m.grad_norm, "\n"));
+    }
+    if (m.held_out_loss) {
+      progress.reset();  // off the line
+      print_err(held_out_line(m));
+    }
+    if (!progress) progress = std::make_unique<Progress>("training", "steps", num_steps, m.step);
+    progress->update(m.step, note_of(m));
+  };
+  const TrainResult result = train_run(run, options);
+  progress.reset();
+  if (result.finished) {
+    print_out(cat(result.model, ": the model after ", result.num_steps, " steps; axk1 chat ",
+                  result.model, " talks to it\n"));
+  } else {
+    print_out(cat("stopped and saved after step ", result.steps_done, " of ", result.num_steps,
+                  "; to go on: axk1 train ", arguments.run, " --out ", arguments.out,
+                  " --resume\n"));
+  }
+}
+
+}  // namespace axk1

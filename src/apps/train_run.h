@@ -1,0 +1,18 @@
+// axk1 train RUN: the side of a training run that a user sees.
+#pragma once
+
+#include <string>
+
+namespace axk1 {
+
+struct TrainRunArguments {
+  std::string run, out;
+  bool resume = false;
+  int threads = 0;
+  std::string kernels;
+};
+
+// Ctrl-C and SIGTERM end it after the step that runs, saved. Throws Error.
+void train_from_run_file(const TrainRunArguments& arguments);
+
+}  // namespace axk1
