@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/chat_turns.h"
 #include "data/document_reader.h"
 #include "data/token_shard.h"
 #include "io/checksum.h"
@@ -106,19 +107,6 @@ void add_json(const RawDocument& document, const std::string& place, const std::
   }
 }
 
-const json::array& messages_of(const json::object& row) {
-  const json::value& messages = row.at("messages");
-  if (!messages.is_array()) {
-    fail(ErrorCode::kInvalidInput, "field \"messages\": found ", json::kind_name(messages),
-         ", expected an array");
-  }
-  for (const json::value& message : messages.get_array()) {
-    const json::ObjectReader reader(message, "messages");
-    reader.get_string("role");
-  }
-  return messages.get_array();
-}
-
 }  // namespace
 
 void add_conversation(const json::object& row, const TextEncoding& encoding,
@@ -126,46 +114,16 @@ void add_conversation(const json::object& row, const TextEncoding& encoding,
   if (!encoding.chat_template) {
     fail(ErrorCode::kNotFound, "has messages, but the tokenizer's folder has no chat template");
   }
-  const json::array& messages = messages_of(row);
-  const auto render = [&](const json::array& some, bool prompt, bool thinking) {
-    json::object variables{{"messages", some}, {"add_generation_prompt", prompt}};
-    if (const json::value* tools = row.if_contains("tools")) variables["tools"] = *tools;
-    if (thinking) variables["enable_thinking"] = true;
+  const auto render = [&](const json::object& variables) {
     return encoding.chat_template->render(variables);
   };
-  json::array before;
-  for (const json::value& message : messages) {
-    const json::object& fields = message.get_object();
-    if (fields.at("role").get_string() != "assistant") {
-      before.push_back(message);
-      continue;
-    }
-    const json::ObjectReader reader(message, "messages");
-    const std::string reasoning = reader.string_or("reasoning_content", "");
-    // Where the template puts an answer: a mark in its place tells what stands in front.
-    constexpr std::string_view kMark = "\xee\x80\x80";  // U+E000, of no meaning to anybody
-    json::array with = before;
-    with.push_back({{"role", "assistant"}, {"content", kMark}});
-    const std::string marked = render(with, false, false);
-    const size_t start = marked.rfind(kMark);
-    with.back() = message;
-    const std::string full = render(with, false, false);
-    if (start == std::string::npos || full.compare(0, start, marked, 0, start) != 0) {
-      fail(ErrorCode::kUnsupported,
-           "the chat template does not put an answer's text after what it puts for the messages "
-           "before it");
-    }
-    std::string answer = full.substr(start);
-    answer.erase(answer.find_last_not_of(" \n") + 1);  // what follows the end token
-    if (!reasoning.empty()) answer.insert(0, reasoning + "\n</think>\n\n");
-    const std::string prompt = render(before, true, !reasoning.empty());
-    std::vector<TokenId> ids = encoding.tokenizer.encode(prompt);
+  for (const ChatTurn& turn : chat_turns(row, render)) {
+    std::vector<TokenId> ids = encoding.tokenizer.encode(turn.prompt);
     std::vector<uint8_t> counts(ids.size(), 0);
-    const std::vector<TokenId> answer_ids = encoding.tokenizer.encode(answer);
-    ids.insert(ids.end(), answer_ids.begin(), answer_ids.end());
+    const std::vector<TokenId> answer = encoding.tokenizer.encode(turn.answer);
+    ids.insert(ids.end(), answer.begin(), answer.end());
     counts.resize(ids.size(), 1);
     documents.add(ids, counts);
-    before.push_back(message);
   }
 }
 
