@@ -81,7 +81,7 @@ void add_train_command(CLI::App& app) {
       "has the\n"
       "weights after the last batch. Both are f32, with names as on disk.\n\n"
       "Examples:\n"
-      "  build/release/axk1 train examples/fables/run.json --out fables\n"
+      "  build/release/axk1 train examples/small-talk/run.json --out build/small-talk\n"
       "  build/release/axk1 train --replay testdata/golden/g2-fused-bias --out replayed");
   command->callback([a] { run_train(*a); });
 }
