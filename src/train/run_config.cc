@@ -236,10 +236,10 @@ void read_stages(RunConfig& run, Fields& top) {
 void read_optimizer(RunConfig& run, Fields& top) {
   const json::value* found = top.find("optimizer");
   if (!found) return;
-  static constexpr std::string_view kKinds[] = {"adamw"};
+  static constexpr std::string_view kKinds[] = {"adamw", "muon"};
   Fields fields(*found, top.place("optimizer"));
   RunOptimizer& o = run.optimizer;
-  fields.one_of("kind", kKinds, 0);
+  o.kind = static_cast<OptimizerKind>(fields.one_of("kind", kKinds, 0));
   if (const json::value* betas = fields.find("betas")) {
     const auto is_beta = [](const json::value& v) {
       return v.is_number() && v.to_number<double>() >= 0 && v.to_number<double>() < 1;
@@ -254,6 +254,9 @@ void read_optimizer(RunConfig& run, Fields& top) {
   o.eps = fields.number("eps", o.eps, 0, 1);
   o.weight_decay = fields.number("weight_decay", o.weight_decay, 0, 1e3);
   o.clip = fields.number("clip", o.clip, 0, 1e9);
+  if (o.kind == OptimizerKind::kMuon) {
+    o.momentum = fields.number("momentum", o.momentum, 0, 0.9999);
+  }
   fields.close();
 }
 

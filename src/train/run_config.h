@@ -31,10 +31,14 @@ struct RunStage {
   Schedule schedule;
 };
 
-struct RunOptimizer {  // AdamW
+enum class OptimizerKind : uint8_t { kAdamW, kMuon };
+
+struct RunOptimizer {
+  OptimizerKind kind = OptimizerKind::kAdamW;
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
   double weight_decay = 0.1;
-  double clip = 1;  // largest norm of the gradient; 0: none
+  double momentum = 0.95;  // of Muon
+  double clip = 1;         // largest norm of the gradient; 0: none
 };
 
 struct RunCheckpoints {

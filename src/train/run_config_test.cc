@@ -28,7 +28,7 @@ constexpr const char* kFull = R"({
                   "decay": "sqrt"}},
     {"steps": 5, "sequence_length": 16, "batch_tokens": 16, "mix": {"b": 1},
      "schedule": {"kind": "cosine", "peak": 1e-4}}],
-  "optimizer": {"kind": "adamw", "betas": [0.8, 0.9], "eps": 1e-9, "weight_decay": 0, "clip": 0.5},
+  "optimizer": {"kind": "muon", "momentum": 0.9, "betas": [0.8, 0.9], "eps": 1e-9, "weight_decay": 0, "clip": 0.5},
   "micro_batch": 2, "seed": 7, "dtype": "bf16", "balance": 0.01,
   "checkpoint": {"every": 100, "keep": 3, "export": true},
   "eval": {"every": 50, "tokens": 4096}, "spike": {"factor": 4, "window": 32}
@@ -75,6 +75,8 @@ TEST(RunConfig, ReadsEveryField) {
   EXPECT_EQ(run.stages[1].schedule.kind, ScheduleKind::kCosine);
   EXPECT_EQ(run.optimizer.beta1, 0.8);
   EXPECT_EQ(run.optimizer.clip, 0.5);
+  EXPECT_EQ(run.optimizer.kind, OptimizerKind::kMuon);
+  EXPECT_EQ(run.optimizer.momentum, 0.9);
   EXPECT_TRUE(run.bf16);
   EXPECT_EQ(run.checkpoints.every, 100u);
   EXPECT_TRUE(run.checkpoints.export_each);
@@ -120,8 +122,9 @@ TEST(RunConfig, NamesWhatIsWrong) {
       {"\"fraction\": 0.01", "\"fraction\": 0.6",
        "held_out: field \"fraction\": found 6E-1, expected a number from 0 to 0.5"},
       {"\"tokenizer\": \"/abs/tok\", ", "", "run.json: field \"tokenizer\" is missing"},
-      {"\"kind\": \"adamw\"", "\"kind\": \"sgd\"",
-       "optimizer: field \"kind\": found \"sgd\", expected adamw"},
+      {"\"kind\": \"muon\"", "\"kind\": \"sgd\"",
+       "optimizer: field \"kind\": found \"sgd\", expected adamw or muon"},
+      {"\"kind\": \"muon\"", "\"kind\": \"adamw\"", "optimizer: unknown field \"momentum\""},
       {"\"dtype\": \"bf16\"", "\"dtype\": \"f16\"",
        "field \"dtype\": found \"f16\", expected f32 or bf16"},
       {"{\"model_type\": \"axk1\"}", "3",

@@ -28,6 +28,7 @@
 #include "parallel/topology.h"
 #include "train/flops.h"
 #include "train/hf_export.h"
+#include "train/muon.h"
 #include "train/optimizer.h"
 #include "train/param_store.h"
 #include "train/report.h"
@@ -115,6 +116,15 @@ std::unique_ptr<ParamStore> make_params(const RunConfig& run, const Tokenizer& t
                                       InitOptions{.seed = run.seed});
 }
 
+std::unique_ptr<Optimizer> make_optimizer(const RunOptimizer& o, const ParamStore& params,
+                                          const KernelTable& kernels, int num_threads) {
+  const AdamWOptions adamw{
+      .beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps, .weight_decay = o.weight_decay};
+  if (o.kind == OptimizerKind::kAdamW) return std::make_unique<AdamW>(params.layout(), adamw);
+  const MuonOptions muon{.momentum = o.momentum, .weight_decay = o.weight_decay, .adamw = adamw};
+  return std::make_unique<Muon>(params.layout(), muon, kernels, num_threads);
+}
+
 void check_fit(const RunConfig& run, const ModelConfig& config, const Tokenizer& tokenizer) {
   if (tokenizer.vocab_size() > static_cast<size_t>(config.vocab_size)) {
     fail(ErrorCode::kInvalidInput, run.path, ": the tokenizer has ", tokenizer.vocab_size(),
@@ -179,7 +189,7 @@ class Run {
   std::unique_ptr<ParamStore> params_;
   TrainModel model_;
   Gradients gradients_;
-  AdamW optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   SpikeGuard spikes_;
   RunData data_;
   DataOrder order_;
@@ -203,10 +213,7 @@ Run::Run(const RunConfig& run, const TrainerOptions& options)
       params_(make_params(run, tokenizer_)),
       model_(*params_, kernels_, pool_, {.compute = run.bf16 ? DType::kBF16 : DType::kF32}),
       gradients_(params_->layout()),
-      optimizer_(params_->layout(), {.beta1 = run.optimizer.beta1,
-                                     .beta2 = run.optimizer.beta2,
-                                     .eps = run.optimizer.eps,
-                                     .weight_decay = run.optimizer.weight_decay}),
+      optimizer_(make_optimizer(run.optimizer, *params_, kernels_, pool_.num_threads())),
       spikes_({.factor = run.spike.factor, .window = run.spike.window}),
       data_(load_run_data(run, {.tokenizer = tokenizer_,
                                 .chat_template = chat_template_ ? &*chat_template_ : nullptr,
@@ -262,7 +269,7 @@ void Run::load(const RunCheckpoint& checkpoint) {
   };
   steps_done_ = count("steps_done", order_.num_steps());
   saved_at_ = steps_done_;
-  optimizer_.set_num_steps(count("optimizer_steps", steps_done_));
+  optimizer_->set_num_steps(count("optimizer_steps", steps_done_));
   const json::ObjectReader spike(state.get("spike"), checkpoint.path() + ": state: spike");
   SpikeGuard::State spikes{
       .skipped = static_cast<uint64_t>(spike.get_int("skipped", 0, INT64_MAX)),
@@ -280,8 +287,8 @@ void Run::load(const RunCheckpoint& checkpoint) {
   };
   read("weights", params_->mutable_values());
   read("router_bias", params_->mutable_router_biases());
-  read("optimizer.0", optimizer_.first_moment());
-  read("optimizer.1", optimizer_.second_moment());
+  read("optimizer.0", optimizer_->first_moment());
+  read("optimizer.1", optimizer_->second_moment());
 }
 
 void Run::save() {
@@ -298,7 +305,7 @@ void Run::save() {
         {"tokens", tokens},
         {"run", run_hash_},
         {"data", data_hash_},
-        {"optimizer_steps", optimizer_.num_steps()},
+        {"optimizer_steps", optimizer_->num_steps()},
         {"spike",
          {{"norms", json::array(spikes.norms.begin(), spikes.norms.end())},
           {"skipped", spikes.skipped},
@@ -307,8 +314,8 @@ void Run::save() {
     const auto bytes = [](std::span<const float> values) { return std::as_bytes(values); };
     const CheckpointSection sections[] = {{"weights", bytes(std::as_const(*params_).values())},
                                           {"router_bias", bytes(params_->router_biases())},
-                                          {"optimizer.0", bytes(optimizer_.first_moment())},
-                                          {"optimizer.1", bytes(optimizer_.second_moment())}};
+                                          {"optimizer.0", bytes(optimizer_->first_moment())},
+                                          {"optimizer.1", bytes(optimizer_->second_moment())}};
     checkpoints_.save(steps_done_, state, sections, run_.checkpoints.keep);
   }
 }
@@ -412,7 +419,7 @@ void Run::train_step() {
   if (!skipped) {
     const double rate =
         learning_rate(run_.stages[stage_idx].schedule, steps_done_ - order_.first_step(stage_idx));
-    optimizer_.step(pool_, *params_, gradients_.values(), rate);
+    optimizer_->step(pool_, *params_, gradients_.values(), rate);
     balance(stats);
   }
   StepMetrics metrics = measure(stats, norm, seconds_now() - start);

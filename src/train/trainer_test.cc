@@ -120,6 +120,16 @@ TEST(Trainer, GoesOnToTheSameBits) {
   EXPECT_TRUE(train(run, parts, true).steps.empty()) << "nothing is left to do";
 }
 
+TEST(Trainer, GoesOnWithMuonAsWell) {
+  const testing::TinyRun files;
+  const std::string run = files.write_run(R"({"optimizer": {"kind": "muon"}})");
+  const std::string whole = files.path() + "/whole", parts = files.path() + "/parts";
+  EXPECT_LT(train(run, whole).steps.back().loss, 4.5);
+  train(run, parts, false, 13);
+  train(run, parts, true);
+  EXPECT_TRUE(newest(parts) == newest(whole));
+}
+
 TEST(Trainer, ADamagedCheckpointFallsBackToTheOneBefore) {
   const testing::TinyRun files;
   const std::string run = files.write_run(), out = files.path() + "/out";
