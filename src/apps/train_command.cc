@@ -43,7 +43,8 @@ void run_train(const TrainArguments& a) {
     if (!a.dtype.empty()) {
       fail(ErrorCode::kUsage, "train: --dtype goes with --replay; RUN says its own");
     }
-    train_from_run_file({.run = a.run,
+    train_from_run_file({.command = "train",
+                         .run = a.run,
                          .out = a.out,
                          .resume = a.resume,
                          .threads = a.threads,

@@ -25,9 +25,15 @@ double peak_flops(int threads, bool bf16) {
 
 std::string note_of(const StepMetrics& m) {
   char text[160];
-  std::snprintf(text, sizeof text, "; loss %.4f, %.0f tokens/s, %.0f GFLOP/s", m.loss,
-                m.tokens_per_second, m.flops_per_second / 1e9);
+  std::snprintf(text, sizeof text, "; loss %.4f", m.loss);
   std::string note = text;
+  if (m.teacher_loss) {
+    std::snprintf(text, sizeof text, ", teacher's %.4f", *m.teacher_loss);
+    note += text;
+  }
+  std::snprintf(text, sizeof text, ", %.0f tokens/s, %.0f GFLOP/s", m.tokens_per_second,
+                m.flops_per_second / 1e9);
+  note += text;
   if (m.share_of_peak > 0) {
     std::snprintf(text, sizeof text, " (%.0f %% of peak)", 100 * m.share_of_peak);
     note += text;
@@ -47,6 +53,10 @@ std::string held_out_line(const StepMetrics& m) {
 
 void train_from_run_file(const TrainRunArguments& arguments) {
   const RunConfig run = load_run_config(arguments.run);
+  if (run.distil.has_value() != (arguments.command == "distil")) {
+    fail(ErrorCode::kUsage, arguments.run, run.distil ? ": names a teacher" : ": names no teacher",
+         "; it is for axk1 ", run.distil ? "distil" : "train");
+  }
   const InterruptGuard guard(InterruptGuard::Signals::kInterruptAndTerminate);
   const int threads = arguments.threads > 0 ? arguments.threads : usable_cpus();
   std::unique_ptr<Progress> progress;
@@ -78,8 +88,8 @@ void train_from_run_file(const TrainRunArguments& arguments) {
                   result.model, " talks to it\n"));
   } else {
     print_out(cat("stopped and saved after step ", result.steps_done, " of ", result.num_steps,
-                  "; to go on: axk1 train ", arguments.run, " --out ", arguments.out,
-                  " --resume\n"));
+                  "; to go on: axk1 ", arguments.command, " ", arguments.run, " --out ",
+                  arguments.out, " --resume\n"));
   }
 }
 

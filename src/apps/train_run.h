@@ -1,4 +1,4 @@
-// axk1 train RUN: the side of a training run that a user sees.
+// axk1 train RUN and axk1 distil RUN: the side of a training run that a user sees.
 #pragma once
 
 #include <string>
@@ -6,6 +6,7 @@
 namespace axk1 {
 
 struct TrainRunArguments {
+  std::string command;  // "train" or "distil": whether the run must have a teacher
   std::string run, out;
   bool resume = false;
   int threads = 0;

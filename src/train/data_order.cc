@@ -159,6 +159,15 @@ size_t DataOrder::stage_of(uint64_t step) const {
   return static_cast<size_t>(after - first_steps_.begin()) - 1;
 }
 
+uint64_t DataOrder::tokens_before(uint64_t step) const {
+  uint64_t tokens = 0;
+  for (size_t i = 0; i < stages_.size() && first_steps_[i] < step; ++i) {
+    const uint64_t steps = std::min(step, first_steps_[i + 1]) - first_steps_[i];
+    tokens += steps * stages_[i].rows * stages_[i].row_length;
+  }
+  return tokens;
+}
+
 TrainBatch DataOrder::rows(uint64_t step, size_t first_row, size_t num_rows) {
   const size_t stage_idx = stage_of(step);
   const StageShape& shape = stages_[stage_idx];

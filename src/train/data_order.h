@@ -94,6 +94,8 @@ class DataOrder {
   size_t stage_of(uint64_t step) const;
   const StageShape& stage(size_t stage_idx) const { return stages_[stage_idx]; }
   uint64_t first_step(size_t stage_idx) const { return first_steps_[stage_idx]; }
+  // How many tokens the steps before `step` have, all sources together; step <= num_steps().
+  uint64_t tokens_before(uint64_t step) const;
 
   // Rows [first_row, first_row + num_rows) of a step below num_steps().
   TrainBatch rows(uint64_t step, size_t first_row, size_t num_rows);

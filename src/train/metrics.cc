@@ -40,6 +40,7 @@ json::object StepMetrics::to_json() const {
                    {"router_entropy", finite_or_null(router_entropy)},
                    {"skipped", skipped},
                    {"skipped_steps", skipped_steps}};
+  if (teacher_loss) out["teacher_loss"] = finite_or_null(*teacher_loss);
   if (held_out_loss) out["held_out_loss"] = finite_or_null(*held_out_loss);
   if (bits_per_byte) out["bits_per_byte"] = finite_or_null(*bits_per_byte);
   return out;
@@ -66,6 +67,9 @@ StepMetrics StepMetrics::from_json(const json::value& v, const std::string& sour
   reader.get("skipped");
   m.skipped = reader.bool_or("skipped", false);
   m.skipped_steps = count("skipped_steps");
+  if (reader.fields().contains("teacher_loss")) {
+    m.teacher_loss = number_of(reader, "teacher_loss");
+  }
   if (reader.fields().contains("held_out_loss")) {
     m.held_out_loss = number_of(reader, "held_out_loss");
   }

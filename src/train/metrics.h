@@ -14,7 +14,8 @@ namespace axk1 {
 struct StepMetrics {
   uint64_t step = 0;  // from 1: how many steps are done
   std::string stage;
-  double loss = 0;  // nats per target
+  double loss = 0;                     // nats per target, of the text
+  std::optional<double> teacher_loss;  // per target, with a teacher
   double learning_rate = 0;
   double grad_norm = 0;  // before clipping
   uint64_t tokens = 0;   // read since the run began

@@ -290,6 +290,29 @@ void read_upkeep(RunConfig& run, Fields& top) {
   }
 }
 
+void read_distil(RunConfig& run, Fields& top) {
+  const json::value* found = top.find("distil");
+  if (!found) return;
+  static constexpr std::string_view kLosses[] = {"forward_kl", "reverse_kl", "jsd", "skew_kl",
+                                                 "skew_reverse_kl"};
+  Fields fields(*found, top.place("distil"));
+  RunDistil& distil = run.distil.emplace();
+  if (fields.find("teacher")) distil.teacher = resolve(run, fields.string("teacher"));
+  if (fields.find("cache")) distil.cache = resolve(run, fields.string("cache"));
+  if (distil.teacher.empty() && distil.cache.empty()) fields.get("teacher");  // throws
+  DistilOptions& o = distil.options;
+  o.loss = static_cast<DistilLoss>(fields.one_of("loss", kLosses, 0));
+  o.alpha = fields.number("alpha", o.alpha, 0, 1);
+  if (o.alpha >= 1) fields.wrong("alpha", "less than 1");
+  o.temperature = fields.number("temperature", o.temperature, 1e-3, 1e3);
+  o.teacher_weight = fields.number("teacher_weight", o.teacher_weight, 0, 1e3);
+  o.text_weight = fields.number("text_weight", o.text_weight, 0, 1e3);
+  if (o.teacher_weight + o.text_weight <= 0) {
+    fields.refuse("teacher_weight", "is 0, and text_weight too");
+  }
+  fields.close();
+}
+
 }  // namespace
 
 RunConfig parse_run_config(std::string_view text, const std::string& path) {
@@ -304,6 +327,7 @@ RunConfig parse_run_config(std::string_view text, const std::string& path) {
   read_stages(run, top);
   read_optimizer(run, top);
   read_upkeep(run, top);
+  read_distil(run, top);
   run.micro_batch = top.integer("micro_batch", 1, 1, 1 << 20);
   run.seed = top.integer("seed", 1, 0, INT64_MAX);
   static constexpr std::string_view kTypes[] = {"f32", "bf16"};

@@ -9,6 +9,7 @@
 
 #include "io/json.h"
 #include "train/data_order.h"
+#include "train/distil_loss.h"
 #include "train/schedule.h"
 
 namespace axk1 {
@@ -57,6 +58,12 @@ struct RunSpike {
   uint64_t window = 64;  // steps that the median is over
 };
 
+struct RunDistil {
+  std::string teacher;  // a model; may be empty with a cache
+  std::string cache;    // of its answers; or empty
+  DistilOptions options;
+};
+
 // Paths are as given when absolute, else relative to the folder of the run file.
 struct RunConfig {
   std::string path;  // of the run file, for messages
@@ -80,6 +87,7 @@ struct RunConfig {
   RunCheckpoints checkpoints;
   RunEval eval;
   RunSpike spike;
+  std::optional<RunDistil> distil;
 
   // Of everything that the numbers of the run follow from; not of checkpoint and eval.
   uint64_t fingerprint = 0;

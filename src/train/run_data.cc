@@ -2,9 +2,14 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
+#include <string>
 
 #include "base/error.h"
+#include "chat/template.h"
+#include "data/tokenizer_hash.h"
 #include "io/checksum.h"
+#include "io/named_files.h"
 
 namespace axk1 {
 namespace {
@@ -16,10 +21,27 @@ void append(TrainBatch& all, const TrainBatch& more) {
   all.positions.insert(all.positions.end(), more.positions.begin(), more.positions.end());
 }
 
+TokenId document_end_of(const RunConfig& run, const Tokenizer& tokenizer) {
+  const std::optional<TokenId> id = tokenizer.find(run.document_end);
+  if (!id) {
+    fail(ErrorCode::kInvalidInput, run.path, ": document_end: the tokenizer in ", run.tokenizer,
+         " has no token \"", printable(run.document_end), "\"");
+  }
+  return *id;
+}
+
 }  // namespace
 
-RunData load_run_data(const RunConfig& run, const TextEncoding& encoding) {
-  RunData data;
+RunData load_run_data(const RunConfig& run, const Tokenizer& tokenizer, size_t vocab_size) {
+  const NamedFiles files(run.tokenizer);
+  std::optional<ChatTemplate> chat_template;
+  if (ChatTemplate::is_in(files)) chat_template = ChatTemplate::load(files);
+  const TextEncoding encoding{.tokenizer = tokenizer,
+                              .chat_template = chat_template ? &*chat_template : nullptr,
+                              .document_end = document_end_of(run, tokenizer),
+                              .tokenizer_hash = tokenizer_hash(run.tokenizer),
+                              .vocab_size = vocab_size};
+  RunData data{.tokenizer_hash = encoding.tokenizer_hash};
   std::vector<uint64_t> fingerprints;
   for (size_t s = 0; s < run.sources.size(); ++s) {
     const RunSource& source = run.sources[s];
@@ -44,6 +66,17 @@ RunData load_run_data(const RunConfig& run, const TextEncoding& encoding) {
   }
   data.fingerprint = checksum64(std::as_bytes(std::span(fingerprints)));
   return data;
+}
+
+uint64_t order_hash(const RunConfig& run, const RunData& data) {
+  std::string text = cat(checksum_text(data.fingerprint), ' ', checksum_text(data.tokenizer_hash),
+                         ' ', run.seed, ' ', run.held_out.fraction);
+  for (const RunStage& stage : run.stages) {
+    const StageShape& shape = stage.shape;
+    text += cat('\n', shape.steps, ' ', shape.rows, ' ', shape.row_length);
+    for (double weight : shape.weights) text += cat(' ', weight);
+  }
+  return checksum64(text);
 }
 
 DataOrder RunData::order(const RunConfig& run) const {

@@ -24,6 +24,7 @@ struct RunData {
   std::vector<Source> sources;
   std::unique_ptr<Documents> held_out_files;  // null: none
   uint64_t fingerprint = 0;                   // of all documents
+  uint64_t tokenizer_hash = 0;
 
   DataOrder order(const RunConfig& run) const;
 
@@ -32,7 +33,10 @@ struct RunData {
   TrainBatch held_out_rows(size_t row_length, uint64_t max_tokens) const;
 };
 
-// Throws Error naming the file or the source.
-RunData load_run_data(const RunConfig& run, const TextEncoding& encoding);
+// `tokenizer` is the run's; vocab_size the model's. Throws Error naming the file or the source.
+RunData load_run_data(const RunConfig& run, const Tokenizer& tokenizer, size_t vocab_size);
+
+// Of what decides which token is which position of the run: documents, tokenizer, order and shapes.
+uint64_t order_hash(const RunConfig& run, const RunData& data);
 
 }  // namespace axk1

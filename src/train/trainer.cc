@@ -17,7 +17,6 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "data/tokenizer_hash.h"
 #include "io/checksum.h"
 #include "io/errno_error.h"
 #include "io/file.h"
@@ -26,6 +25,7 @@
 #include "model/plan.h"
 #include "parallel/thread_pool.h"
 #include "parallel/topology.h"
+#include "train/distil.h"
 #include "train/flops.h"
 #include "train/hf_export.h"
 #include "train/muon.h"
@@ -140,21 +140,6 @@ void check_fit(const RunConfig& run, const ModelConfig& config, const Tokenizer&
   }
 }
 
-TokenId document_end_of(const RunConfig& run, const Tokenizer& tokenizer) {
-  const std::optional<TokenId> id = tokenizer.find(run.document_end);
-  if (!id) {
-    fail(ErrorCode::kInvalidInput, run.path, ": document_end: the tokenizer in ", run.tokenizer,
-         " has no token \"", printable(run.document_end), "\"");
-  }
-  return *id;
-}
-
-std::optional<ChatTemplate> template_in(const std::string& folder) {
-  const NamedFiles files(folder);
-  if (!ChatTemplate::is_in(files)) return std::nullopt;
-  return ChatTemplate::load(files);
-}
-
 class Run {
  public:
   Run(const RunConfig& run, const TrainerOptions& options);
@@ -185,7 +170,6 @@ class Run {
   ThreadPool pool_;
   KernelTable kernels_;
   Tokenizer tokenizer_;
-  std::optional<ChatTemplate> chat_template_;
   std::unique_ptr<ParamStore> params_;
   TrainModel model_;
   Gradients gradients_;
@@ -193,6 +177,8 @@ class Run {
   SpikeGuard spikes_;
   RunData data_;
   DataOrder order_;
+  std::unique_ptr<Teacher> teacher_;  // null: the text alone
+  Teaching teaching_;
   CheckpointFolder checkpoints_;
   std::optional<MetricsLog> log_;
   std::string run_hash_, data_hash_;
@@ -209,23 +195,22 @@ Run::Run(const RunConfig& run, const TrainerOptions& options)
       pool_(options.num_threads > 0 ? options.num_threads : usable_cpus()),
       kernels_(select_kernels(options.kernels, cpu_features())),
       tokenizer_(Tokenizer::load(run.tokenizer)),
-      chat_template_(template_in(run.tokenizer)),
       params_(make_params(run, tokenizer_)),
       model_(*params_, kernels_, pool_, {.compute = run.bf16 ? DType::kBF16 : DType::kF32}),
       gradients_(params_->layout()),
       optimizer_(make_optimizer(run.optimizer, *params_, kernels_, pool_.num_threads())),
       spikes_({.factor = run.spike.factor, .window = run.spike.window}),
-      data_(load_run_data(run, {.tokenizer = tokenizer_,
-                                .chat_template = chat_template_ ? &*chat_template_ : nullptr,
-                                .document_end = document_end_of(run, tokenizer_),
-                                .tokenizer_hash = tokenizer_hash(run.tokenizer),
-                                .vocab_size = static_cast<size_t>(params_->config().vocab_size)})),
+      data_(load_run_data(run, tokenizer_, static_cast<size_t>(params_->config().vocab_size))),
       order_(data_.order(run)),
       checkpoints_(options.out + "/checkpoints") {
   check_fit(run, params_->config(), tokenizer_);
+  if (run.distil) {
+    teacher_ = make_teacher(run, data_, order_, params_->config(), kernels_, pool_);
+    teaching_ = {run.distil->options, teacher_.get()};
+  }
   const std::string model = json::to_text(model_config_json(params_->config()));
-  run_hash_ = checksum_text(checksum64(
-      cat(checksum_text(run.fingerprint), model, checksum_text(tokenizer_hash(run.tokenizer)))));
+  run_hash_ = checksum_text(
+      checksum64(cat(checksum_text(run.fingerprint), model, checksum_text(data_.tokenizer_hash))));
   data_hash_ = checksum_text(data_.fingerprint);
   if (writes()) {
     make_folder(options.out);
@@ -333,9 +318,12 @@ StepStats Run::forward_backward(uint64_t& targets) {
   gradients_.zero();
   StepStats stats;
   if (targets == 0) return stats;
+  const uint64_t position = order_.tokens_before(steps_done_) + first * shape.row_length;
   for (size_t row = 0; row < rows.rows; row += run_.micro_batch) {
     const size_t n = std::min(run_.micro_batch, rows.rows - row);
-    stats.add(model_.forward_backward(batch_rows(rows, row, n), targets, gradients_));
+    const TrainBatch part = batch_rows(rows, row, n);
+    if (teacher_) teacher_->read(part, position + row * shape.row_length);
+    stats.add(model_.forward_backward(part, targets, gradients_, teacher_ ? &teaching_ : nullptr));
   }
   return stats;
 }
@@ -345,7 +333,7 @@ void Run::sum_over_ranks(StepStats& stats) {
   const ModelConfig& config = params_->config();
   stats.moe_layers.resize(static_cast<size_t>(config.num_moe_layers()));
   std::vector<double> all = {stats.loss_sum, static_cast<double>(stats.targets),
-                             static_cast<double>(stats.tokens)};
+                             static_cast<double>(stats.tokens), stats.teacher_loss_sum};
   for (MoeLayerStats& layer : stats.moe_layers) {
     layer.tokens_per_expert.resize(static_cast<size_t>(config.n_routed_experts));
     all.push_back(layer.router_entropy_sum);
@@ -355,7 +343,8 @@ void Run::sum_over_ranks(StepStats& stats) {
   stats.loss_sum = all[0];
   stats.targets = static_cast<uint64_t>(all[1]);
   stats.tokens = static_cast<uint64_t>(all[2]);
-  size_t at = 3;
+  stats.teacher_loss_sum = all[3];
+  size_t at = 4;
   for (MoeLayerStats& layer : stats.moe_layers) {
     layer.router_entropy_sum = all[at++];
     for (uint64_t& tokens : layer.tokens_per_expert) tokens = static_cast<uint64_t>(all[at++]);
@@ -377,6 +366,10 @@ StepMetrics Run::measure(const StepStats& stats, double norm, double seconds) co
   m.step = steps_done_ + 1;
   m.stage = run_.stages[stage_idx].name;
   m.loss = stats.targets ? stats.mean_loss() : std::nan("");
+  if (teacher_) {
+    m.teacher_loss =
+        stats.targets ? stats.teacher_loss_sum / static_cast<double>(stats.targets) : std::nan("");
+  }
   m.learning_rate =
       learning_rate(run_.stages[stage_idx].schedule, steps_done_ - order_.first_step(stage_idx));
   m.grad_norm = norm;
@@ -413,7 +406,9 @@ void Run::train_step() {
   ranks_.sum(gradients_.values());
   sum_over_ranks(stats);
   const double norm = clip_gradients(pool_, gradients_.values(), run_.optimizer.clip);
-  const double loss = targets ? stats.mean_loss() : std::nan("");
+  const double loss =
+      targets ? stats.mean_loss() + stats.teacher_loss_sum / static_cast<double>(targets)
+              : std::nan("");
   const bool skipped = spikes_.is_spike(loss, norm);
   const size_t stage_idx = order_.stage_of(steps_done_);
   if (!skipped) {
