@@ -26,6 +26,11 @@ class SettingsReader {
     if (optimizer->is_object()) {
       object_ = &optimizer->get_object();
     } else if (optimizer->is_string()) {
+      constexpr size_t kLongest = 4096;  // std::regex recurses
+      if (optimizer->get_string().size() > kLongest) {
+        training.refuse("optimizer", cat("has ", optimizer->get_string().size(),
+                                         " bytes, expected at most ", kLongest));
+      }
       text_ = optimizer->get_string().c_str();
       std::transform(text_.begin(), text_.end(), text_.begin(),
                      [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
