@@ -15,7 +15,7 @@ namespace {
 
 struct DistilArguments {
   std::string run, out, write_cache;
-  bool resume = false;
+  bool resume = false, mpi = false;
   uint32_t draws = 0, top = 0;
   std::string kernels;
   int threads = 0;
@@ -54,7 +54,7 @@ void run_distil(const DistilArguments& a) {
     fail(ErrorCode::kUsage, "distil: expected either --out or --write-cache");
   }
   if (!a.write_cache.empty()) {
-    if (a.resume) fail(ErrorCode::kUsage, "distil: --resume goes with --out");
+    if (a.resume || a.mpi) fail(ErrorCode::kUsage, "distil: --resume and --mpi go with --out");
     if (a.draws && a.top) fail(ErrorCode::kUsage, "distil: expected either --draws or --top");
     return write_cache(a);
   }
@@ -65,6 +65,7 @@ void run_distil(const DistilArguments& a) {
                        .run = a.run,
                        .out = a.out,
                        .resume = a.resume,
+                       .mpi = a.mpi,
                        .threads = a.threads,
                        .kernels = a.kernels});
 }
@@ -80,6 +81,7 @@ void add_distil_command(CLI::App& app) {
       ->required();
   command->add_option("--out", a->out, "The folder of the run, as of axk1 train");
   command->add_flag("--resume", a->resume, "Go on with the run in the folder of --out");
+  command->add_flag("--mpi", a->mpi, "Share every step with the processes that mpirun started");
   command->add_option(
       "--write-cache", a->write_cache,
       "Instead: write what the teacher says at every token of the run to this file");

@@ -15,7 +15,7 @@ namespace {
 
 struct TrainArguments {
   std::string run, replay, out;
-  bool resume = false;
+  bool resume = false, mpi = false;
   std::string dtype, kernels;
   int threads = 0;
 };
@@ -37,7 +37,9 @@ void run_train(const TrainArguments& a) {
     fail(ErrorCode::kUsage, "train: expected either RUN or --replay");
   }
   if (!a.replay.empty()) {
-    if (a.resume) fail(ErrorCode::kUsage, "train: --resume goes with RUN, not with --replay");
+    if (a.resume || a.mpi) {
+      fail(ErrorCode::kUsage, "train: --resume and --mpi go with RUN, not with --replay");
+    }
     run_replay(a);
   } else {
     if (!a.dtype.empty()) {
@@ -47,6 +49,7 @@ void run_train(const TrainArguments& a) {
                          .run = a.run,
                          .out = a.out,
                          .resume = a.resume,
+                         .mpi = a.mpi,
                          .threads = a.threads,
                          .kernels = a.kernels});
   }
@@ -59,6 +62,7 @@ void add_train_command(CLI::App& app) {
   const auto a = std::make_shared<TrainArguments>();
   command->add_option("RUN", a->run, "The run file: JSON, described in docs/training.md");
   command->add_flag("--resume", a->resume, "Go on with the run in the folder of --out");
+  command->add_flag("--mpi", a->mpi, "Share every step with the processes that mpirun started");
   command->add_option(
       "--replay", a->replay,
       "A folder with a checkpoint and a case.json whose `training` holds batches and "

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/error.h"
 #include "base/rng.h"
 #include "io/file.h"
 #include "testing/process.h"
@@ -153,6 +154,83 @@ TEST(TrainCommand, WrongUsage) {
       axk1({"train", files.write_run("{\"sead\": 1}", "bad.json"), "--out", out});
   EXPECT_EQ(bad.exit_code, 1);
   EXPECT_THAT(bad.err, HasSubstr("bad.json: unknown field \"sead\""));
+}
+
+// The command line of so many processes; empty where there is no MPI.
+std::vector<std::string> under_mpi(int processes, std::vector<std::string> args) {
+  const std::string library =
+      std::filesystem::path(testing::program_path("axk1")).parent_path() / "libaxk1_mpi.so";
+  if (!file_exists("/usr/bin/mpirun") || !file_exists(library)) return {};
+  std::vector<std::string> all = {"/usr/bin/mpirun", "--allow-run-as-root",
+                                  "--oversubscribe", "-np",
+                                  cat(processes),    testing::program_path("axk1")};
+  all.insert(all.end(), args.begin(), args.end());
+  return all;
+}
+
+TEST(TrainCommand, ProcessesUnderMpiTrainAsOne) {
+  const testing::TinyRun files;
+  const std::string run = files.write_run(), one = files.path() + "/one",
+                    two = files.path() + "/two";
+  const auto command = under_mpi(2, {"train", run, "--out", two, "--mpi", "--threads", "1"});
+  if (command.empty()) GTEST_SKIP() << "skipped: no Open MPI";
+  ASSERT_EQ(axk1({"train", run, "--out", one, "--threads", "1"}).exit_code, 0);
+  const ProcessResult both = testing::run_process(command, "");
+  ASSERT_EQ(both.exit_code, 0) << both.err;
+  EXPECT_THAT(both.out, HasSubstr("/two/model: the model after 24 steps"));
+  const MetricsLog of_one(one + "/metrics.jsonl", 24), of_two(two + "/metrics.jsonl", 24);
+  ASSERT_EQ(of_two.history().size(), 24u);
+  double worst = 0;
+  for (size_t i = 0; i < 24; ++i) {
+    worst = std::max(worst, std::abs(of_one.history()[i].loss - of_two.history()[i].loss));
+    EXPECT_EQ(of_one.history()[i].tokens, of_two.history()[i].tokens);
+  }
+  // f32 gradients summed in another order, as in trainer_test.cc.
+  EXPECT_LT(worst, 1e-4);
+  std::printf("[ cases ] largest difference of a loss under MPI: %.2g\n", worst);
+}
+
+// The processes whose parent is this one.
+std::vector<pid_t> children_of(pid_t parent) {
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const pid_t pid = atoi(entry.path().filename().c_str());
+    if (pid <= 0) continue;
+    try {
+      const std::string stat = read_file(entry.path() / "stat");
+      int of = 0;
+      if (sscanf(stat.c_str() + stat.rfind(')') + 1, " %*c %d", &of) == 1 && of == parent) {
+        found.push_back(pid);
+      }
+    } catch (const Error&) {  // gone
+    }
+  }
+  return found;
+}
+
+TEST(TrainCommand, ADeadProcessUnderMpiEndsTheRunWhichGoesOn) {
+  const testing::TinyRun files;
+  const std::string run = files.write_run(kManySteps), out = files.path() + "/out";
+  const auto command =
+      under_mpi(2, {"train", run, "--out", out, "--mpi", "--threads", "1", "--resume"});
+  if (command.empty()) GTEST_SKIP() << "skipped: no Open MPI";
+  const pid_t mpirun = fork();
+  if (mpirun == 0) {
+    const int null = open("/dev/null", O_WRONLY);
+    dup2(null, 1);
+    dup2(null, 2);
+    testing::execute(command);
+  }
+  wait_for_lines(out, 20, mpirun);
+  const std::vector<pid_t> ranks = children_of(mpirun);
+  ASSERT_EQ(ranks.size(), 2u);
+  kill(ranks[1], SIGKILL);
+  EXPECT_NE(testing::wait_for(mpirun), 0);
+  EXPECT_LT(lines_of(out + "/metrics.jsonl"), 150u);
+  const ProcessResult rest = testing::run_process(command, "");
+  ASSERT_EQ(rest.exit_code, 0) << rest.err;
+  const MetricsLog log(out + "/metrics.jsonl", 150);
+  EXPECT_EQ(log.history().size(), 150u) << "every step once";
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "apps/terminal.h"
 #include "base/error.h"
 #include "bench/roofline.h"
+#include "mpi/mpi_ranks.h"
 #include "parallel/thread_pool.h"
 #include "parallel/topology.h"
 #include "train/run_config.h"
@@ -57,6 +58,8 @@ void train_from_run_file(const TrainRunArguments& arguments) {
     fail(ErrorCode::kUsage, arguments.run, run.distil ? ": names a teacher" : ": names no teacher",
          "; it is for axk1 ", run.distil ? "distil" : "train");
   }
+  const std::unique_ptr<GradientSum> ranks = arguments.mpi ? join_mpi_ranks() : nullptr;
+  const bool speaks = !ranks || ranks->rank() == 0;
   const InterruptGuard guard(InterruptGuard::Signals::kInterruptAndTerminate);
   const int threads = arguments.threads > 0 ? arguments.threads : usable_cpus();
   std::unique_ptr<Progress> progress;
@@ -65,10 +68,12 @@ void train_from_run_file(const TrainRunArguments& arguments) {
   options.resume = arguments.resume;
   options.num_threads = threads;
   options.kernels = arguments.kernels;
+  options.ranks = ranks.get();
   options.peak_flops_per_second = peak_flops(threads, run.bf16);
   options.stop = [] { return InterruptGuard::interrupted(); };
   options.on_message = [](const std::string& text) { print_err(cat("axk1: ", text, "\n")); };
   options.on_step = [&](const StepMetrics& m, uint64_t num_steps) {
+    if (!speaks) return;
     if (m.skipped) {
       progress.reset();
       print_err(cat("step ", m.step, " skipped: loss ", m.loss, ", norm of the gradient ",
@@ -83,6 +88,7 @@ void train_from_run_file(const TrainRunArguments& arguments) {
   };
   const TrainResult result = train_run(run, options);
   progress.reset();
+  if (!speaks) return;
   if (result.finished) {
     print_out(cat(result.model, ": the model after ", result.num_steps, " steps; axk1 chat ",
                   result.model, " talks to it\n"));

@@ -9,6 +9,7 @@ struct TrainRunArguments {
   std::string command;  // "train" or "distil": whether the run must have a teacher
   std::string run, out;
   bool resume = false;
+  bool mpi = false;  // one of the processes that mpirun started
   int threads = 0;
   std::string kernels;
 };
