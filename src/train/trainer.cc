@@ -112,8 +112,16 @@ std::unique_ptr<ParamStore> make_params(const RunConfig& run, const Tokenizer& t
   const std::string source = in_file ? run.model_path : run.path + ": model";
   json::value config = in_file ? json::parse(read_file(run.model_path), source) : run.model_inline;
   if (config.is_object()) complete_config(run, tokenizer, config.get_object());
-  return std::make_unique<ParamStore>(parse_model_config(config, source),
-                                      InitOptions{.seed = run.seed});
+  const ModelConfig parsed = parse_model_config(config, source);
+  InitOptions init{.seed = run.seed};
+  const json::ObjectReader reader(config, source);
+  if (const json::value* range = reader.find("initializer_range"); range && !range->is_null()) {
+    init.standard_deviation = reader.number_or("initializer_range", init.standard_deviation);
+    if (!(init.standard_deviation > 0 && init.standard_deviation <= 1)) {
+      reader.wrong("initializer_range", *range, "a number above 0, at most 1");
+    }
+  }
+  return std::make_unique<ParamStore>(parsed, init);
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const RunOptimizer& o, const ParamStore& params,

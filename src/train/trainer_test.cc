@@ -143,6 +143,23 @@ TEST(Trainer, ADamagedCheckpointFallsBackToTheOneBefore) {
   EXPECT_THAT(trained.messages.at(1), HasSubstr("going on after step 10 of 24"));
 }
 
+// Weights of 1e-4 give logits of nearly 0: all 259 ids are equally likely, within 1e-4 nats.
+TEST(Trainer, InitialWeightsAreSpreadAsTheConfigSays) {
+  const testing::TinyRun files;
+  json::value run = json::parse(read_file(files.write_run()), "run");
+  run.at("model").as_object()["initializer_range"] = 1e-4;
+  const auto write = [&] {
+    return files.write_run(json::to_text(json::object{{"model", run.at("model")}}), "narrow.json");
+  };
+  const Trained narrow = train(write(), files.path() + "/narrow", false, 1);
+  EXPECT_NEAR(narrow.steps.at(0).loss, std::log(259), 1e-4);
+  const Trained usual = train(files.write_run(), files.path() + "/usual", false, 1);
+  EXPECT_GT(std::abs(usual.steps.at(0).loss - std::log(259)), 1e-4);
+  run.at("model").as_object()["initializer_range"] = 0;
+  EXPECT_THAT(error_of([&] { train(write(), files.path() + "/none"); }),
+              HasSubstr("initializer_range"));
+}
+
 TEST(Trainer, RefusesWhatDoesNotBelongTogether) {
   const testing::TinyRun files;
   const std::string run = files.write_run(), out = files.path() + "/out";
