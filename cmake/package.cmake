@@ -2,9 +2,6 @@
 # model, the systemd unit and the pages of docs/.
 include(GNUInstallDirs)
 install(TARGETS axk1 RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-if(TARGET axk1_open_mpi)
-  install(TARGETS axk1_open_mpi LIBRARY DESTINATION lib/axk1)
-endif()
 install(DIRECTORY models/nano-v0 DESTINATION ${CMAKE_INSTALL_DATADIR}/axk1/models)
 install(FILES deploy/axk1.service DESTINATION lib/systemd/system)
 install(FILES deploy/grafana-dashboard.json DESTINATION ${CMAKE_INSTALL_DATADIR}/axk1)

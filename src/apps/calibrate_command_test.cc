@@ -12,15 +12,11 @@
 namespace axk1 {
 namespace {
 
+using testing::axk1;
 using ::testing::HasSubstr;
 using testing::ProcessResult;
 
 const std::string kModel = testing::testdata("../models/nano-v0");
-
-ProcessResult axk1(std::vector<std::string> args) {
-  args.insert(args.begin(), testing::program_path("axk1"));
-  return testing::run_process(args);
-}
 
 size_t files_in(const std::string& dir) {
   size_t count = 0;

@@ -21,6 +21,7 @@
 namespace axk1 {
 namespace {
 
+using testing::axk1;
 using ::testing::HasSubstr;
 using testing::ProcessResult;
 
@@ -196,11 +197,6 @@ TEST(Compare, StopsWhenToldAndSaysHowFarItCame) {
   });
   EXPECT_EQ(r.tokens, 14u);
   EXPECT_GT(r.total_tokens, r.tokens);
-}
-
-ProcessResult axk1(std::vector<std::string> args) {
-  args.insert(args.begin(), testing::program_path("axk1"));
-  return testing::run_process(args);
 }
 
 TEST(CompareCommand, JsonAndTable) {

@@ -19,16 +19,12 @@
 namespace axk1 {
 namespace {
 
+using testing::axk1;
 using ::testing::HasSubstr;
 using testing::ProcessResult;
 using testing::TempDir;
 
 const std::string kModel = testing::testdata("../models/nano-v0");
-
-ProcessResult axk1(std::vector<std::string> args, std::string_view input = "") {
-  args.insert(args.begin(), testing::program_path("axk1"));
-  return testing::run_process(args, input);
-}
 
 // Killed without warning after a while, again and again, until it gets to the end.
 TEST(ConvertCommand, SurvivesBeingKilledAtAnyMoment) {

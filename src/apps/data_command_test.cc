@@ -11,13 +11,9 @@
 namespace axk1 {
 namespace {
 
+using testing::axk1;
 using ::testing::HasSubstr;
 using testing::ProcessResult;
-
-ProcessResult axk1(std::vector<std::string> args) {
-  args.insert(args.begin(), testing::program_path("axk1"));
-  return testing::run_process(args);
-}
 
 // The example of --help, on files of the repository.
 TEST(DataCommand, PreparesWhatTheExampleNames) {

@@ -14,17 +14,13 @@
 namespace axk1 {
 namespace {
 
+using testing::axk1;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using testing::ProcessResult;
 
 const std::string kModel = testing::testdata("../models/nano-v0");
 const std::string kHello = "안녕하세요! 무엇을 도와드릴까요?";
-
-ProcessResult axk1(std::vector<std::string> args, std::string_view input = "") {
-  args.insert(args.begin(), testing::program_path("axk1"));
-  return testing::run_process(args, input);
-}
 
 std::vector<json::object> objects_of(const std::string& lines) {
   std::vector<json::object> objects;

@@ -14,16 +14,14 @@ namespace axk1 {
 namespace {
 
 struct TrainArguments {
-  std::string run, replay, out;
-  bool resume = false, mpi = false;
-  std::string dtype, kernels;
-  int threads = 0;
+  TrainRunArguments run{.command = "train"};
+  std::string replay, dtype;
 };
 
 void run_replay(const TrainArguments& a) {
-  ThreadPool pool(a.threads > 0 ? a.threads : usable_cpus());
-  const KernelTable kernels = select_kernels(a.kernels, cpu_features());
-  const ReplayResult result = replay_training(a.replay, a.out, kernels, pool,
+  ThreadPool pool(a.run.threads > 0 ? a.run.threads : usable_cpus());
+  const KernelTable kernels = select_kernels(a.run.kernels, cpu_features());
+  const ReplayResult result = replay_training(a.replay, a.run.out, kernels, pool,
                                               a.dtype == "bf16" ? DType::kBF16 : DType::kF32);
   for (const std::string& note : result.notes) print_err(cat("axk1: ", note, "\n"));
   for (size_t i = 0; i < result.losses.size(); ++i) {
@@ -33,26 +31,19 @@ void run_replay(const TrainArguments& a) {
 }
 
 void run_train(const TrainArguments& a) {
-  if (a.run.empty() == a.replay.empty()) {
+  if (a.run.run.empty() == a.replay.empty()) {
     fail(ErrorCode::kUsage, "train: expected either RUN or --replay");
   }
-  if (!a.replay.empty()) {
-    if (a.resume || a.mpi) {
-      fail(ErrorCode::kUsage, "train: --resume and --mpi go with RUN, not with --replay");
-    }
-    run_replay(a);
-  } else {
+  if (a.replay.empty()) {
     if (!a.dtype.empty()) {
       fail(ErrorCode::kUsage, "train: --dtype goes with --replay; RUN says its own");
     }
-    train_from_run_file({.command = "train",
-                         .run = a.run,
-                         .out = a.out,
-                         .resume = a.resume,
-                         .mpi = a.mpi,
-                         .threads = a.threads,
-                         .kernels = a.kernels});
+    return train_from_run_file(a.run);
   }
+  if (a.run.resume || a.run.mpi) {
+    fail(ErrorCode::kUsage, "train: --resume and --mpi go with RUN, not with --replay");
+  }
+  run_replay(a);
 }
 
 }  // namespace
@@ -60,24 +51,20 @@ void run_train(const TrainArguments& a) {
 void add_train_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("train", "Train a model");
   const auto a = std::make_shared<TrainArguments>();
-  command->add_option("RUN", a->run, "The run file: JSON, described in docs/training.md");
-  command->add_flag("--resume", a->resume, "Go on with the run in the folder of --out");
-  command->add_flag("--mpi", a->mpi, "Share every step with the processes that mpirun started");
+  command->add_option("RUN", a->run.run, "The run file: JSON, described in docs/training.md");
+  add_train_run_options(*command, a->run);
   command->add_option(
       "--replay", a->replay,
       "A folder with a checkpoint and a case.json whose `training` holds batches and "
       "optimiser settings, instead of RUN");
   command
-      ->add_option("--out", a->out,
+      ->add_option("--out", a->run.out,
                    "The folder of the run: metrics.jsonl, report.html, checkpoints, and model, the "
                    "result; of a replay: losses.json, gradients.safetensors, after.safetensors")
       ->required();
   command
       ->add_option("--dtype", a->dtype, "What products of a replay are computed in (default: f32)")
       ->check(CLI::IsMember({"f32", "bf16"}));
-  command->add_option("--kernels", a->kernels, "Kernel table; the best of the machine when absent");
-  command->add_option("--threads", a->threads, "Threads; every usable processor when absent")
-      ->check(CLI::NonNegativeNumber);
   command->footer(
       "Ctrl-C or SIGTERM ends a run after the step that is computed, saved; so does a kill, "
       "without\n"

@@ -18,13 +18,9 @@
 namespace axk1 {
 namespace {
 
+using testing::axk1;
 using ::testing::HasSubstr;
 using testing::ProcessResult;
-
-ProcessResult axk1(std::vector<std::string> args, std::string_view input = "") {
-  args.insert(args.begin(), testing::program_path("axk1"));
-  return testing::run_process(args, input);
-}
 
 pid_t start(std::vector<std::string> args) {
   args.insert(args.begin(), testing::program_path("axk1"));

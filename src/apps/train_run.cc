@@ -52,6 +52,14 @@ std::string held_out_line(const StepMetrics& m) {
 
 }  // namespace
 
+void add_train_run_options(CLI::App& command, TrainRunArguments& a) {
+  command.add_flag("--resume", a.resume, "Go on with the run in the folder of --out");
+  command.add_flag("--mpi", a.mpi, "Share every step with the processes that mpirun started");
+  command.add_option("--kernels", a.kernels, "Kernel table; the best of the machine when absent");
+  command.add_option("--threads", a.threads, "Threads; every usable processor when absent")
+      ->check(CLI::NonNegativeNumber);
+}
+
 void train_from_run_file(const TrainRunArguments& arguments) {
   const RunConfig run = load_run_config(arguments.run);
   if (run.distil.has_value() != (arguments.command == "distil")) {

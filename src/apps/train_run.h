@@ -1,6 +1,7 @@
 // axk1 train RUN and axk1 distil RUN: the side of a training run that a user sees.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <string>
 
 namespace axk1 {
@@ -13,6 +14,10 @@ struct TrainRunArguments {
   int threads = 0;
   std::string kernels;
 };
+
+// The options that axk1 train and axk1 distil share, but for RUN and --out: `arguments` gets them,
+// and must live as long as `command`.
+void add_train_run_options(CLI::App& command, TrainRunArguments& arguments);
 
 // Ctrl-C and SIGTERM end it after the step that runs, saved. Throws Error.
 void train_from_run_file(const TrainRunArguments& arguments);

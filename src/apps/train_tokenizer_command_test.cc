@@ -9,13 +9,9 @@
 namespace axk1 {
 namespace {
 
+using testing::axk1;
 using ::testing::HasSubstr;
 using testing::ProcessResult;
-
-ProcessResult axk1(std::vector<std::string> args, std::string_view input = "") {
-  args.insert(args.begin(), testing::program_path("axk1"));
-  return testing::run_process(args, input);
-}
 
 TEST(TrainTokenizerCommand, MakesADirectoryThatOtherCommandsRead) {
   const testing::TempDir dir;

@@ -50,4 +50,7 @@ std::string human_bytes(uint64_t bytes);
 // cut to max_bytes with "...".
 std::string printable(std::string_view untrusted, size_t max_bytes = 120);
 
+// &, <, >, ' and " as character references, as Python's markupsafe writes them.
+std::string html_escape(std::string_view text);
+
 }  // namespace axk1

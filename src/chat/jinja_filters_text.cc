@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/text.h"
 #include "chat/jinja_builtins.h"
 #include "chat/jinja_format.h"
 #include "chat/jinja_methods.h"

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/text.h"
 #include "chat/jinja_format.h"
 #include "chat/jinja_print.h"
 #include "chat/jinja_text.h"

@@ -56,9 +56,6 @@ std::vector<std::string_view> rsplit(std::string_view text,
                                      std::optional<std::string_view> separator, int64_t max_splits);
 std::vector<std::string_view> splitlines(std::string_view text, bool keep_ends);
 
-// &, <, >, ' and " as character references, as markupsafe writes them.
-std::string html_escape(std::string_view text);
-
 // repr(): quoted as Python quotes it.
 std::string quoted(std::string_view text);
 

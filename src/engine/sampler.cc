@@ -196,7 +196,7 @@ Sampler::Mass Sampler::mass(float lightest) const {
 // of which skip most blocks.
 Sampler::Cut Sampler::cut(double total) const {
   const SamplingOptions& o = options_;
-  Cut cut{kLightestWeight, vocab_size_};
+  Cut cut{kLightestWeight, Cut::kAll, total};
   // The heaviest weight from which on there is `enough`, which there is from cut.lightest on.
   const auto lightest_with = [&](auto&& enough) {
     uint32_t low = std::bit_cast<uint32_t>(cut.lightest), high = std::bit_cast<uint32_t>(2.0f);
@@ -206,51 +206,58 @@ Sampler::Cut Sampler::cut(double total) const {
     }
     return std::bit_cast<float>(low);
   };
-  const auto above = [&](float weight) { return mass(std::nextafter(weight, 2.0f)); };
+  const auto above = [&] { return mass(std::nextafter(cut.lightest, 2.0f)); };
+  const auto keep_equal = [&](const Mass& heavier, size_t equal) {
+    cut.equal = equal;
+    cut.weight = heavier.weight + static_cast<double>(equal) * double{cut.lightest};
+  };
 
   const auto most = static_cast<size_t>(o.top_k);
-  if (most > 0 && most < mass(cut.lightest).count) {
+  if (most > 0 && most < vocab_size_ && most < mass(cut.lightest).count) {
     cut.lightest = lightest_with([&](const Mass& m) { return m.count >= most; });
-    const Mass heavier = above(cut.lightest);
-    cut.equal = most - heavier.count;
-    total = heavier.weight + static_cast<double>(cut.equal) * cut.lightest;
+    const Mass heavier = above();
+    keep_equal(heavier, most - heavier.count);
   }
   if (o.top_p < 1) {
-    const double wanted = o.top_p * total;
-    Mass heavier = above(cut.lightest);
+    const double wanted = o.top_p * cut.weight;
+    size_t equal = cut.equal;
+    Mass heavier = above();
     if (heavier.weight >= wanted) {
       cut.lightest = lightest_with([&](const Mass& m) { return m.weight >= wanted; });
-      cut.equal = vocab_size_;
-      heavier = above(cut.lightest);
+      equal = Cut::kAll;
+      heavier = above();
     }
+    equal = std::min(equal, mass(cut.lightest).count - heavier.count);
     const double missing = std::max(1.0, std::ceil((wanted - heavier.weight) / cut.lightest));
-    cut.equal = std::min(cut.equal, static_cast<size_t>(missing));
+    if (missing < static_cast<double>(equal)) equal = static_cast<size_t>(missing);
+    keep_equal(heavier, equal);
   }
-  if (o.min_p > cut.lightest) cut = {o.min_p, vocab_size_};
+  if (o.min_p > cut.lightest) cut = {o.min_p, Cut::kAll, mass(o.min_p).weight};
   return cut;
 }
 
 TokenId Sampler::draw(const Cut& cut) {
   const SamplerMemory& m = *memory_;
   const float above = std::nextafter(cut.lightest, 2.0f);
-  const auto equal_weight = [&](size_t n) { return static_cast<double>(n) * cut.lightest; };
-  const Mass heavier = mass(above);
-  const size_t equal = std::min(cut.equal, mass(cut.lightest).count - heavier.count);
-  double left = rng_.uniform() * (heavier.weight + equal_weight(equal));
+  double left = rng_.uniform() * cut.weight;
   // The block where it falls. Should rounding leave something over, the last one that has any.
-  size_t block = 0, block_equal = 0, equal_left = equal;
+  size_t block = 0, block_equal = 0, equal_left = cut.equal;
   for (size_t b = 0; b < m.heaviest_.size(); ++b) {
-    const Mass all = block_mass(b, cut.lightest);
-    if (all.count == 0) continue;
-    const Mass above_it = block_mass(b, above);
-    const size_t num_equal = std::min(equal_left, all.count - above_it.count);
-    if (above_it.count + num_equal == 0) continue;
+    Mass kept = block_mass(b, cut.lightest);
+    if (kept.count == 0) continue;
+    size_t num_equal = kept.count;  // at most
+    if (cut.equal != Cut::kAll) {
+      const Mass heavier = block_mass(b, above);
+      num_equal = std::min(equal_left, kept.count - heavier.count);
+      kept = {heavier.weight + static_cast<double>(num_equal) * double{cut.lightest},
+              heavier.count + num_equal};
+      if (kept.count == 0) continue;
+      equal_left -= num_equal;
+    }
     block = b;
     block_equal = num_equal;
-    equal_left -= num_equal;
-    const double weight = above_it.weight + equal_weight(num_equal);
-    if (left < weight) break;
-    left -= weight;
+    if (left < kept.weight) break;
+    left -= kept.weight;
   }
   size_t chosen = 0;
   const size_t first = block * SamplerMemory::kBlockTokens;

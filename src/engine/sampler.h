@@ -64,10 +64,13 @@ class Sampler {
                  std::span<const TokenId> answer, std::span<const uint32_t> allowed = {});
 
  private:
-  // What may be drawn: all weights above `lightest`, and the first `equal` of those that are it.
+  // What may be drawn: all weights above `lightest`, and the first `equal` of those that are it;
+  // `weight` together.
   struct Cut {
+    static constexpr size_t kAll = SIZE_MAX;
     float lightest;
     size_t equal;
+    double weight;
   };
   struct Mass {
     double weight;

@@ -21,10 +21,10 @@ class EitherConstraint final : public ByteConstraint {
 
   void allowed(std::span<uint32_t> words) override {
     forms_.front()->allowed(words);
-    std::vector<uint32_t> more(forms_.size() > 1 ? words.size() : 0);
     for (size_t i = 1; i < forms_.size(); ++i) {
-      forms_[i]->allowed(more);
-      for (size_t w = 0; w < words.size(); ++w) words[w] |= more[w];
+      words_.resize(words.size());
+      forms_[i]->allowed(words_);
+      for (size_t w = 0; w < words.size(); ++w) words[w] |= words_[w];
     }
   }
 
@@ -57,7 +57,8 @@ class EitherConstraint final : public ByteConstraint {
     return true;
   }
 
-  Forms forms_;  // that are still possible
+  Forms forms_;                  // that are still possible
+  std::vector<uint32_t> words_;  // of one of them
 };
 
 }  // namespace

@@ -48,12 +48,10 @@ std::unique_ptr<GradientSum> join_mpi_ranks() {
   std::error_code error;
   const fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
   constexpr const char* kName = "libaxk1_mpi.so";
-  std::string path = folder / kName;
-  if (!fs::exists(path, error)) path = folder.parent_path() / "lib/axk1" / kName;
+  const std::string path = folder / kName;
   if (!fs::exists(path, error)) {
-    fail(ErrorCode::kUnsupported, "MPI: found no ", kName, " in ", folder.string(), " nor in ",
-         (folder.parent_path() / "lib/axk1").string(),
-         "; it is built where Open MPI is (Debian: libopenmpi-dev)");
+    fail(ErrorCode::kUnsupported, "MPI: found no ", kName, " in ", folder.string(),
+         "; it is built beside the program where Open MPI is (Debian: libopenmpi-dev)");
   }
   // RTLD_GLOBAL: MPI loads parts of its own that look for its symbols.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);

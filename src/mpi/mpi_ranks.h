@@ -7,7 +7,7 @@
 
 namespace axk1 {
 
-// Loads libaxk1_mpi.so from the program's folder or from lib/axk1 beside it, and joins the others.
+// Loads libaxk1_mpi.so from the program's folder, and joins the others.
 // Call once. The result must be used by one thread, and go when all processes are done; one that an
 // error ends instead leaves without a word to the others, and mpirun then ends them. Throws
 // Error(kUnsupported) when the library is not there (this build found no MPI) or MPI cannot start.

@@ -91,6 +91,12 @@ inline ProcessResult run_process(const std::vector<std::string>& args,
   return result;
 }
 
+// The program, with these arguments.
+inline ProcessResult axk1(std::vector<std::string> args, std::string_view input = "") {
+  args.insert(args.begin(), program_path("axk1"));
+  return run_process(args, input);
+}
+
 // A process at a terminal of its own, 24 x 80. What it shows is collected; nothing is interpreted.
 class Terminal {
  public:

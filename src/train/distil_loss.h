@@ -42,6 +42,7 @@ struct TeacherRow {
   std::span<const int32_t> ids;  // distinct
   std::span<const float> probabilities;
   float rest = 0;
+  double entropy = 0;  // of kAll, in nats
 };
 
 // Of a teacher's probabilities none counts as less: their logarithms would be infinite.
@@ -89,6 +90,23 @@ T distil_classes(DistilLoss loss, double alpha, std::span<const T> p, std::span<
   return sum;
 }
 
+// Sums of 16 products in lanes, which the compiler keeps in vectors, and these in double.
+template <class A, class B>
+double sum_of_products(std::span<const A> a, std::span<const B> b) {
+  constexpr size_t kLanes = 16;
+  double sum = 0;
+  size_t i = 0;
+  for (; i + kLanes * 16 <= a.size(); i += kLanes * 16) {
+    B lanes[kLanes] = {};
+    for (size_t j = i; j < i + kLanes * 16; j += kLanes) {
+      for (size_t k = 0; k < kLanes; ++k) lanes[k] += static_cast<B>(a[j + k]) * b[j + k];
+    }
+    for (B lane : lanes) sum += static_cast<double>(lane);
+  }
+  for (; i < a.size(); ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  return sum;
+}
+
 struct DistilRowLoss {
   double teacher = 0;  // times T², not yet weighted
   double text = 0;     // cross-entropy of `target`, when it is one
@@ -109,14 +127,27 @@ DistilRowLoss distil_row(const DistilOptions& options, const TeacherRow& teacher
   DistilRowLoss out;
 
   const bool taught = teacher.kind != TeacherRow::Kind::kNothing;
+  const bool all = teacher.kind == TeacherRow::Kind::kAll;
+  const double loss_scale = options.temperature * options.temperature;
+  T student_log_sum = 0;
   if (taught) {
     std::copy(logits.begin(), logits.end(), student.begin());
-    softmax(student.data(), vocab, 1 / temperature);
+    student_log_sum = softmax(student.data(), vocab, 1 / temperature);
+  }
+  if (all && options.loss == DistilLoss::kForwardKl) {  // without a logarithm for every token
+    const double mean =
+        sum_of_products(teacher.probabilities, std::span<const T>(logits)) / options.temperature;
+    out.teacher = loss_scale * (static_cast<double>(student_log_sum) - mean - teacher.entropy);
   }
   if (target >= 0) {
     const T logit = logits[static_cast<size_t>(target)];
-    out.text =
-        static_cast<double>(softmax(logits.data(), vocab, T{1})) - static_cast<double>(logit);
+    T log_sum = student_log_sum;
+    if (taught && options.temperature == 1) {
+      std::copy(student.begin(), student.end(), logits.begin());
+    } else {
+      log_sum = softmax(logits.data(), vocab, T{1});
+    }
+    out.text = static_cast<double>(log_sum) - static_cast<double>(logit);
     logits[static_cast<size_t>(target)] -= 1;
     const T weight = static_cast<T>(options.text_weight);
     for (T& x : logits) x *= weight;
@@ -127,8 +158,13 @@ DistilRowLoss distil_row(const DistilOptions& options, const TeacherRow& teacher
 
   // T² times the gradient with respect to the logits.
   const T scale = static_cast<T>(options.teacher_weight) * temperature;
-  const double loss_scale = options.temperature * options.temperature;
-  if (teacher.kind == TeacherRow::Kind::kAll) {
+  if (all && options.loss == DistilLoss::kForwardKl) {
+    for (size_t i = 0; i < vocab; ++i) {
+      logits[i] += scale * (student[i] - static_cast<T>(teacher.probabilities[i]));
+    }
+    return out;
+  }
+  if (all) {
     const std::span<T> p = classes_p.first(vocab), g = classes_q_and_g.first(vocab);
     std::copy(teacher.probabilities.begin(), teacher.probabilities.end(), p.begin());
     out.teacher = loss_scale * static_cast<double>(

@@ -15,35 +15,6 @@ constexpr auto kF32 = static_cast<size_t>(MatmulTypes::kF32F32);
 
 }  // namespace
 
-// Queries [first, first + count) of a row and the keys [begin, end) that any of them sees.
-struct FastOps::QueryBlock {
-  size_t token;  // of the first query, in the batch
-  size_t first, count;
-  size_t begin, end;
-  const int32_t* positions;  // of the row
-
-  size_t num_keys() const { return end - begin; }
-  // Keys that query i of the block sees, counted from `begin`.
-  size_t sees_from(size_t i) const {
-    return first + i - static_cast<size_t>(positions[first + i]) - begin;
-  }
-  size_t sees_to(size_t i) const { return first + i + 1 - begin; }
-};
-
-FastOps::QueryBlock FastOps::query_block(const AttentionShape& a, size_t row, size_t first) {
-  QueryBlock b;
-  b.token = row * a.row_length + first;
-  b.first = first;
-  b.count = std::min(kQueryBlock, a.row_length - first);
-  b.positions = a.positions + row * a.row_length;
-  b.begin = first;
-  for (size_t i = first; i < first + b.count; ++i) {
-    b.begin = std::min(b.begin, i - static_cast<size_t>(b.positions[i]));
-  }
-  b.end = first + b.count;
-  return b;
-}
-
 void FastOps::gather_head(const AttentionShape& a, const AttentionInput<float>& in, size_t row,
                           size_t head, HeadScratch& s) {
   const size_t length = a.row_length, kv_head = a.nope + a.v;
@@ -96,7 +67,7 @@ void FastOps::attention_f32(const AttentionShape& a, const AttentionInput<float>
     const size_t row = task / a.num_heads, head = task % a.num_heads;
     gather_head(a, in, row, head, s);
     for (size_t first = 0; first < a.row_length; first += kQueryBlock) {
-      const QueryBlock b = query_block(a, row, first);
+      const QueryBlock b = query_block(a, row, first, kQueryBlock);
       scores(a, in, head, b, s);
       float sums[kQueryBlock];
       for (size_t i = 0; i < b.count; ++i) {
@@ -140,7 +111,7 @@ void FastOps::attention_backward_f32(const AttentionShape& a, const AttentionInp
     s.d_scores.resize(std::max(s.d_scores.size(), kQueryBlock * length));
     s.transposed.resize(std::max(s.transposed.size(), kQueryBlock * length));
     for (size_t first = 0; first < length; first += kQueryBlock) {
-      const QueryBlock b = query_block(a, row, first);
+      const QueryBlock b = query_block(a, row, first, kQueryBlock);
       const size_t keys = b.num_keys();
       const float* q = in.q + (b.token * heads + head) * a.qk();
       const float* d_o = d_out + (b.token * heads + head) * a.v;

@@ -25,36 +25,6 @@ float* room(std::vector<float>& values, size_t size) {
 
 }  // namespace
 
-// Queries [first, first + count) of a row of the batch; the keys that they see are within
-// [begin, end), where begin is the first of a panel.
-struct FastOps::PairBlock {
-  size_t token;  // of the first query, in the batch
-  size_t first, count, begin, end;
-  size_t stride;  // of scores: end - begin, filled up to whole panels
-  const int32_t* positions;
-
-  size_t sees_from(size_t i) const {
-    return first + i - static_cast<size_t>(positions[first + i]) - begin;
-  }
-  size_t sees_to(size_t i) const { return first + i + 1 - begin; }
-};
-
-FastOps::PairBlock FastOps::pair_block(const AttentionShape& a, size_t row, size_t first) {
-  PairBlock b;
-  b.token = row * a.row_length + first;
-  b.first = first;
-  b.count = std::min(kBlock, a.row_length - first);
-  b.positions = a.positions + row * a.row_length;
-  b.begin = first;
-  for (size_t i = first; i < first + b.count; ++i) {
-    b.begin = std::min(b.begin, i - static_cast<size_t>(b.positions[i]));
-  }
-  b.begin = b.begin / kBlock * kBlock;
-  b.end = first + b.count;
-  b.stride = round_up(b.end - b.begin, kBlock);
-  return b;
-}
-
 // Row-major bf16, an even number of them in a row: operand a. x [count, width].
 void FastOps::pack_row_major(const float* x, size_t x_stride, size_t count, size_t width,
                              std::vector<uint32_t>& words) {
@@ -96,7 +66,7 @@ void FastOps::pack_col_pairs(const float* x, size_t count, size_t width,
 }
 
 // scores [count, stride] = rows of a (width numbers each) by the keys of the block.
-void FastOps::pair_scores(const PairBlock& b, const std::vector<uint32_t>& a, size_t width,
+void FastOps::pair_scores(const QueryBlock& b, const std::vector<uint32_t>& a, size_t width,
                           const std::vector<uint32_t>& panels, float* scores) {
   const size_t pairs = ceil_div(width, 2);
   for (size_t key = b.begin; key < b.end; key += kPairPanel) {
@@ -115,7 +85,7 @@ void FastOps::pair_scores(const PairBlock& b, const std::vector<uint32_t>& a, si
 
 // y [count, width] = scores (row-major bf16) by keys or values, which are in pairs of rows of the
 // whole row of the batch.
-void FastOps::pair_mix(const PairBlock& b, const std::vector<uint32_t>& scores,
+void FastOps::pair_mix(const QueryBlock& b, const std::vector<uint32_t>& scores,
                        const std::vector<uint32_t>& panels, size_t row_length, size_t width,
                        float* y, size_t y_stride) {
   const size_t all_pairs = ceil_div(row_length, 2);
@@ -134,7 +104,7 @@ void FastOps::pair_mix(const PairBlock& b, const std::vector<uint32_t>& scores,
 }
 
 // gradient [keys of the row, width] += scoresᵀ x, x [count, width].
-void FastOps::pair_spread(const PairBlock& b, const float* scores, const float* x, size_t x_stride,
+void FastOps::pair_spread(const QueryBlock& b, const float* scores, const float* x, size_t x_stride,
                           size_t width, HeadScratch& s, float* gradient) {
   const size_t pairs = ceil_div(b.count, 2);
   uint32_t* words = room(s.score_pairs, pairs * b.stride);
@@ -169,7 +139,7 @@ void FastOps::attention_bf16(const AttentionShape& a, const AttentionInput<float
     pack_row_pairs(s.v.data(), a.v, length, a.v, s.v_rows);
     float* scores = room(s.scores, kBlock * round_up(length, kBlock));
     for (size_t first = 0; first < length; first += kBlock) {
-      const PairBlock b = pair_block(a, row, first);
+      const QueryBlock b = query_block(a, row, first, kBlock, kBlock);
       pack_row_major(in.q + (b.token * heads + head) * a.qk(), heads * a.qk(), b.count, a.qk(),
                      s.q_words);
       pair_scores(b, s.q_words, a.qk(), s.k_cols, scores);
@@ -209,7 +179,7 @@ void FastOps::attention_backward_bf16(const AttentionShape& a, const AttentionIn
     float* scores = room(s.scores, kBlock * round_up(length, kBlock));
     float* d_scores = room(s.d_scores, kBlock * round_up(length, kBlock));
     for (size_t first = 0; first < length; first += kBlock) {
-      const PairBlock b = pair_block(a, row, first);
+      const QueryBlock b = query_block(a, row, first, kBlock, kBlock);
       const float* q = in.q + (b.token * heads + head) * a.qk();
       const float* d_o = d_out + (b.token * heads + head) * a.v;
       pack_row_major(q, heads * a.qk(), b.count, a.qk(), s.q_words);

@@ -7,6 +7,7 @@
 
 #include "train/graph_ops.h"
 #include "train/products.h"
+#include "train/query_block.h"
 #include "train/teacher.h"
 
 namespace axk1 {
@@ -77,13 +78,10 @@ class FastOps {
     std::vector<uint32_t> q_words, score_words, score_pairs, query_pairs;
   };
   static constexpr size_t kMaxHeadPairs = 4096;
-  struct QueryBlock;
-  struct PairBlock;
   void gather_head(const AttentionShape& a, const AttentionInput<float>& in, size_t row,
                    size_t head, HeadScratch& s);
   void scatter_head(const AttentionShape& a, size_t row, size_t head, const HeadScratch& s,
                     const AttentionGradient<float>& d);
-  static QueryBlock query_block(const AttentionShape& a, size_t row, size_t first);
   void text_loss(std::span<float> logits, int32_t target, double scale, bool gradient,
                  DistilRowLoss& loss) const;
   float softmax(float* x, size_t n, float scale) const;
@@ -95,18 +93,17 @@ class FastOps {
                               const float* out, const float* log_sums, const float* d_out,
                               const AttentionGradient<float>& d);
 
-  static PairBlock pair_block(const AttentionShape& a, size_t row, size_t first);
   void pack_row_major(const float* x, size_t x_stride, size_t count, size_t width,
                       std::vector<uint32_t>& words);
   void pack_row_pairs(const float* x, size_t x_stride, size_t count, size_t width,
                       std::vector<uint32_t>& panels);
   void pack_col_pairs(const float* x, size_t count, size_t width, std::vector<uint32_t>& panels);
-  void pair_scores(const PairBlock& b, const std::vector<uint32_t>& a, size_t width,
+  void pair_scores(const QueryBlock& b, const std::vector<uint32_t>& a, size_t width,
                    const std::vector<uint32_t>& panels, float* scores);
-  void pair_mix(const PairBlock& b, const std::vector<uint32_t>& scores,
+  void pair_mix(const QueryBlock& b, const std::vector<uint32_t>& scores,
                 const std::vector<uint32_t>& panels, size_t row_length, size_t width, float* y,
                 size_t y_stride);
-  void pair_spread(const PairBlock& b, const float* scores, const float* x, size_t x_stride,
+  void pair_spread(const QueryBlock& b, const float* scores, const float* x, size_t x_stride,
                    size_t width, HeadScratch& s, float* gradient);
   void attention_bf16(const AttentionShape& a, const AttentionInput<float>& in, float* out,
                       float* log_sums);

@@ -83,7 +83,7 @@ TEST(Report, IsOneFileWithItsCurves) {
   const std::string html =
       report_html({.title = "a <b> & c", .facts = {{"model", "18 \"M\""}}}, history);
   EXPECT_THAT(html, HasSubstr("<h1>a &lt;b&gt; &amp; c</h1>"));
-  EXPECT_THAT(html, HasSubstr("18 &quot;M&quot;"));
+  EXPECT_THAT(html, HasSubstr("18 &#34;M&#34;"));
   EXPECT_THAT(html, HasSubstr("Held-out bits per byte"));
   EXPECT_THAT(html, Not(HasSubstr("nan")));
   EXPECT_THAT(html, Not(HasSubstr("http")));

@@ -29,29 +29,6 @@ struct Picture {
 constexpr double kWidth = 640, kHeight = 240;
 constexpr double kLeft = 62, kRight = 12, kTop = 12, kBottom = 26;
 
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    switch (c) {
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '&':
-        out += "&amp;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 std::string short_number(double value) {
   char text[32];
   const double size = std::abs(value);
@@ -133,7 +110,7 @@ std::string svg_of(const Picture& picture) {
     return kHeight - kBottom - (y - ys.low) / (ys.high - ys.low) * (kHeight - kTop - kBottom);
   };
   std::string out =
-      cat("<figure><figcaption>", escaped(picture.title), "</figcaption><svg viewBox=\"0 0 ",
+      cat("<figure><figcaption>", html_escape(picture.title), "</figcaption><svg viewBox=\"0 0 ",
           kWidth, " ", kHeight, "\" role=\"img\">");
   const double y_step = tick_step(ys.high - ys.low, 5);
   for (double y = std::ceil(ys.low / y_step) * y_step; y <= ys.high; y += y_step) {
@@ -162,7 +139,7 @@ std::string svg_of(const Picture& picture) {
     }
     if (picture.curves.size() > 1) {
       out += cat("<text x=\"", legend, "\" y=\"", kTop + 12, "\" fill=\"", curve.colour, "\">",
-                 escaped(curve.name), "</text>");
+                 html_escape(curve.name), "</text>");
       legend += 9.0 * static_cast<double>(curve.name.size()) + 16;
     }
   }
@@ -212,10 +189,10 @@ std::string report_html(const RunReport& report, std::span<const StepMetrics> hi
   std::string out =
       cat("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
           "<meta name=\"viewport\" content=\"width=device-width\"><title>",
-          escaped(report.title), "</title><style>", kStyle, "</style></head><body>\n<h1>",
-          escaped(report.title), "</h1>\n<table>");
+          html_escape(report.title), "</title><style>", kStyle, "</style></head><body>\n<h1>",
+          html_escape(report.title), "</h1>\n<table>");
   for (const auto& [name, value] : report.facts) {
-    out += cat("<tr><td>", escaped(name), "</td><td>", escaped(value), "</td></tr>\n");
+    out += cat("<tr><td>", html_escape(name), "</td><td>", html_escape(value), "</td></tr>\n");
   }
   out += "</table>\n";
   for (const Picture& picture : pictures) out += svg_of(picture);

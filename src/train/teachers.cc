@@ -1,6 +1,7 @@
 #include "train/teachers.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <utility>
@@ -61,7 +62,12 @@ std::span<const TeacherRow> ModelTeacher::rows(size_t first, size_t count) {
       float max = -std::numeric_limits<float>::infinity(), sum = 0;
       kernels_.softmax_block(row, vocab, scale, &max, &sum);
       kernels_.scale(1 / sum, row, vocab);
-      rows_[i] = {TeacherRow::Kind::kAll, {}, {row, vocab}, 0};
+      const auto scores = logits.subspan(i * vocab, vocab);
+      const std::span<const float> p(row, vocab);
+      const double log_sum = double{max} + std::log(double{sum});
+      rows_[i] = {.kind = TeacherRow::Kind::kAll,
+                  .probabilities = p,
+                  .entropy = log_sum - double{scale} * sum_of_products(p, scores)};
     }
   });
   return rows_;

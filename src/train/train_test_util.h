@@ -57,7 +57,8 @@ class RandomTeacher final : public Teacher {
       const size_t t = first + i;
       if (targets_[t] < 0) continue;
       const std::span<const float> row(probabilities_.data() + t * (width_ + 1), width_);
-      rows_[i] = {kind_, {}, row, 0};
+      rows_[i] = {.kind = kind_, .probabilities = row};
+      for (float p : row) rows_[i].entropy -= double{p} * std::log(double{p});
       if (kind_ != TeacherRow::Kind::kAll) rows_[i].ids = ids_;
       if (kind_ == TeacherRow::Kind::kTop) rows_[i].rest = row.data()[width_];
     }

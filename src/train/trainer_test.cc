@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
@@ -76,7 +77,7 @@ TEST(Trainer, LearnsAndLeavesAModel) {
   EXPECT_FALSE(trained.steps[10].held_out_loss);
   EXPECT_EQ(trained.steps.back().tokens, 24u * 128);
   EXPECT_EQ(trained.steps[16].stage, "stage 2");
-  EXPECT_EQ(trained.steps[16].grad_norm, trained.steps[16].grad_norm);
+  for (const StepMetrics& m : trained.steps) EXPECT_TRUE(std::isfinite(m.grad_norm)) << m.step;
   EXPECT_GT(trained.steps[0].router_entropy, 0.5);
   EXPECT_LT(trained.steps[0].router_entropy, std::log(4.0) + 1e-6);
   EXPECT_GT(trained.steps[0].flops_per_second, 0);
