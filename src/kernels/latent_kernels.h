@@ -56,8 +56,9 @@ struct LatentTile {
   uint32_t* probs;   // [kLatentSpan / 2, rows]
   uint32_t* values;  // [kLatentValueWords]
 };
+// Two scales, and each part of the query rounded up to 16 words.
 constexpr size_t latent_q_words(size_t rows, size_t lora, size_t rope) {
-  return rows * ((lora + rope) / 2 + 4);
+  return rows * ((lora + rope) / 2 + 34);
 }
 constexpr size_t latent_acc_floats(size_t rows, size_t lora) {
   return rows * ((lora + 63) / 64 * 64);

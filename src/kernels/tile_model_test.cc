@@ -115,20 +115,25 @@ TEST(TileModel, RowsDoNotDependOnTheBatch) {
 }
 
 // Bytes of a product of tiles of the given shape, by either unit.
-template <class Unit>
+template <bool kSignedA, class Unit>
 std::vector<uint8_t> int8_product(Unit unit, const TileConfig& config, const uint8_t* a,
                                   const uint8_t* b, std::vector<uint8_t> c) {
   unit.configure(&config);
   unit.template load<0>(c.data(), 64);
   unit.template load<1>(a, 64);
   unit.template load<2>(b, 64);
-  unit.template dot_int8<0, 1, 2>();
+  if constexpr (kSignedA) {
+    unit.template dot_s8_u8<0, 1, 2>();
+  } else {
+    unit.template dot_u8_s8<0, 1, 2>();
+  }
   unit.template store<0>(c.data(), 64);
   unit.release();
   return c;
 }
 
-TEST(TileModel, Int8ProductIsAMatrixProduct) {
+template <bool kSignedA>
+void expect_matrix_product() {
   std::mt19937 rng(4);
   for (const auto& [rows, cols, depth] :
        {std::array<size_t, 3>{16, 16, 16}, {1, 1, 1}, {5, 7, 3}, {16, 2, 9}}) {
@@ -148,17 +153,23 @@ TEST(TileModel, Int8ProductIsAMatrixProduct) {
         std::memcpy(&sum, &c[m * 64 + n * 4], sizeof(sum));
         int64_t wide = sum;
         for (size_t k = 0; k < 4 * depth; ++k) {
-          wide += static_cast<int8_t>(a[m * 64 + k]) * b[k / 4 * 64 + n * 4 + k % 4];
+          const uint8_t x = a[m * 64 + k], y = b[k / 4 * 64 + n * 4 + k % 4];
+          wide += kSignedA ? static_cast<int8_t>(x) * y : x * static_cast<int8_t>(y);
         }
         const auto wrapped = static_cast<uint32_t>(wide);
         std::memcpy(&expected[m * 64 + n * 4], &wrapped, sizeof(wrapped));
       }
     }
-    EXPECT_EQ(int8_product(TileModel(), config, a.data(), b.data(), c), expected);
+    EXPECT_EQ(int8_product<kSignedA>(TileModel(), config, a.data(), b.data(), c), expected);
     if (cpu_features() & kCpuAmxInt8) {
-      EXPECT_EQ(int8_product(TileUnit(), config, a.data(), b.data(), c), expected);
+      EXPECT_EQ(int8_product<kSignedA>(TileUnit(), config, a.data(), b.data(), c), expected);
     }
   }
+}
+
+TEST(TileModel, Int8ProductIsAMatrixProduct) {
+  expect_matrix_product<true>();
+  expect_matrix_product<false>();
 }
 
 TEST(TileModel, AgreesWithTheHardware) {

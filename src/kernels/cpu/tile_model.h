@@ -1,7 +1,7 @@
 // The AMX tile unit in plain C++, with the interface of the hardware unit (cpu/amx/tile_unit.inl):
 // the programs that run on tiles are templates over the unit, so machines without one test them
-// too. From the pseudocode of LDTILECFG, TILELOADD, TILESTORED, TDPBF16PS and TDPBSUD in the Intel
-// SDM, volume 2. What the hardware answers with a fault is a failed check here.
+// too. From the pseudocode of LDTILECFG, TILELOADD, TILESTORED, TDPBF16PS, TDPBSUD and TDPBUSD in
+// the Intel SDM, volume 2. What the hardware answers with a fault is a failed check here.
 #pragma once
 
 #include <cmath>
@@ -82,26 +82,15 @@ class TileModel {
     }
   }
 
-  // The same with fours of bytes, signed in a and unsigned in b, into 32-bit integers that wrap.
+  // The same with fours of bytes, of which those of a or of b are signed, into 32-bit integers that
+  // wrap.
   template <int kC, int kA, int kB>
-  void dot_int8() {
-    Tile& c = tile(kC);
-    const Tile &a = tile(kA), &b = tile(kB);
-    check_product(c, a, b);
-    for (size_t m = 0; m < c.rows; ++m) {
-      for (size_t n = 0; n < c.row_bytes / 4u; ++n) {
-        uint32_t sum;
-        std::memcpy(&sum, c.data[m] + 4 * n, sizeof(sum));
-        for (size_t k = 0; k < a.row_bytes / 4u; ++k) {
-          for (size_t i = 0; i < 4; ++i) {
-            const int x = static_cast<int8_t>(a.data[m][4 * k + i]);
-            const int y = b.data[k][4 * n + i];
-            sum += static_cast<uint32_t>(x * y);
-          }
-        }
-        std::memcpy(c.data[m] + 4 * n, &sum, sizeof(sum));
-      }
-    }
+  void dot_s8_u8() {
+    dot_bytes<int8_t, uint8_t>(kC, kA, kB);
+  }
+  template <int kC, int kA, int kB>
+  void dot_u8_s8() {
+    dot_bytes<uint8_t, int8_t>(kC, kA, kB);
   }
 
  private:
@@ -110,6 +99,27 @@ class TileModel {
     size_t rows = 0, row_bytes = 0;
     uint8_t data[kRows][kRowBytes] = {};
   };
+
+  template <class OfA, class OfB>
+  void dot_bytes(int sums, int of_a, int of_b) {
+    Tile& c = tile(sums);
+    const Tile &a = tile(of_a), &b = tile(of_b);
+    check_product(c, a, b);
+    for (size_t m = 0; m < c.rows; ++m) {
+      for (size_t n = 0; n < c.row_bytes / 4u; ++n) {
+        uint32_t sum;
+        std::memcpy(&sum, c.data[m] + 4 * n, sizeof(sum));
+        for (size_t k = 0; k < a.row_bytes / 4u; ++k) {
+          for (size_t i = 0; i < 4; ++i) {
+            const int x = static_cast<OfA>(a.data[m][4 * k + i]);
+            const int y = static_cast<OfB>(b.data[k][4 * n + i]);
+            sum += static_cast<uint32_t>(x * y);
+          }
+        }
+        std::memcpy(c.data[m] + 4 * n, &sum, sizeof(sum));
+      }
+    }
+  }
 
   Tile& tile(int t) {
     AXK1_CHECK(configured_);

@@ -84,13 +84,13 @@ void multiply_block(Unit& unit, const TileOperands& t, const ScaledBlock& previo
     if (step < t.steps) {
       unit.template load<4>(t.x[0] + step * kRowBytes, t.x_stride);
       unit.template load<6>(t.w[0] + step * kTileBytes, kRowBytes);
-      unit.template dot_int8<0, 4, 6>();
+      unit.template dot_s8_u8<0, 4, 6>();
       unit.template load<7>(t.w[1] + step * kTileBytes, kRowBytes);
-      unit.template dot_int8<1, 4, 7>();
+      unit.template dot_s8_u8<1, 4, 7>();
       if (kTwoTiles) {
         unit.template load<5>(t.x[1] + step * kRowBytes, t.x_stride);
-        unit.template dot_int8<2, 5, 6>();
-        unit.template dot_int8<3, 5, 7>();
+        unit.template dot_s8_u8<2, 5, 6>();
+        unit.template dot_s8_u8<3, 5, 7>();
       }
     }
     previous.add(step);

@@ -24,10 +24,10 @@ void run() {
   TileUnit::zero<6>();
   TileUnit::zero<7>();
   for (size_t round = 0; round < kRounds; ++round) {  // four sums, as a 2 x 2 block has
-    TileUnit::dot_int8<0, 4, 6>();
-    TileUnit::dot_int8<1, 4, 7>();
-    TileUnit::dot_int8<2, 5, 6>();
-    TileUnit::dot_int8<3, 5, 7>();
+    TileUnit::dot_s8_u8<0, 4, 6>();
+    TileUnit::dot_s8_u8<1, 4, 7>();
+    TileUnit::dot_s8_u8<2, 5, 6>();
+    TileUnit::dot_s8_u8<3, 5, 7>();
   }
   TileUnit::release();
 }

@@ -5,7 +5,8 @@ inline size_t bf16_acc_dims(const LatentTile& t) {
 }
 
 // q: [words of two dims][rows].
-void latent_load_bf16(const LatentTile& t, const float* q, size_t q_stride, size_t num_rows) {
+inline void latent_load_bf16(const LatentTile& t, const float* q, size_t q_stride,
+                             size_t num_rows) {
   clear_tile(t, bf16_acc_dims(t));
   for (size_t r = 0; r < t.rows; ++r) {
     // Rows of padding take the first query again.
@@ -55,9 +56,9 @@ inline void softmax_bf16(const LatentTile& t, const LatentSpan& s, float* correc
   }
 }
 
-// Of 2 kLanes dims the first chunk takes the first four of each 8, the second one the others.
-inline void interleave_bf16(const LatentTile& t, const LatentSpan& s, size_t dim) {
-  const size_t pairs = (s.num_positions + 1) / 2;
+// Of 2 kLanes dims the first chunk takes the first four of each 8, the second one the others. A
+// chunk has `pairs`, those beyond num_positions zero.
+inline void interleave_bf16(const LatentTile& t, const LatentSpan& s, size_t dim, size_t pairs) {
   const size_t bytes = (t.lora - dim) * sizeof(uint16_t);
   uint32_t* out = t.values;
   for (size_t start = 0; start < s.num_positions; start += kLatentBlockTokens) {
@@ -69,6 +70,10 @@ inline void interleave_bf16(const LatentTile& t, const LatentSpan& s, size_t dim
       store_words(out, low16(a, b));
       store_words(out + pairs * kLanes, high16(a, b));
     }
+  }
+  for (; out < t.values + pairs * kLanes; out += kLanes) {
+    store_words(out, zero_words());
+    store_words(out + pairs * kLanes, zero_words());
   }
 }
 
@@ -90,11 +95,11 @@ void latent_attend_bf16(const LatentTile& t, const LatentSpan& s) {
   softmax_bf16(t, s, correction);
   const float* factors = correction;
   add_values<Dot, 2>(
-      t, s, [&](size_t dim) { interleave_bf16(t, s, dim); },
+      t, s, [&](size_t dim) { interleave_bf16(t, s, dim, (s.num_positions + 1) / 2); },
       [=](Vec sums, Vec old, size_t r) { return fma(old, load(factors + r), sums); });
 }
 
-void latent_store_bf16(const LatentTile& t, float* out, size_t out_stride, size_t num_rows) {
+inline void latent_store_bf16(const LatentTile& t, float* out, size_t out_stride, size_t num_rows) {
   store_dims(t, out, out_stride, num_rows, bf16_acc_dims(t), [](size_t chunk, size_t word) {
     return chunk / 2 * 2 * kLanes + word / 4 * 8 + chunk % 2 * 4 + word % 4;
   });

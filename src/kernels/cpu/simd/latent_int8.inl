@@ -44,7 +44,8 @@ inline float quantise_query(const float* x, size_t n, uint32_t* words, size_t ro
   return scale;
 }
 
-void latent_load_int8(const LatentTile& t, const float* q, size_t q_stride, size_t num_rows) {
+inline void latent_load_int8(const LatentTile& t, const float* q, size_t q_stride,
+                             size_t num_rows) {
   clear_tile(t, int8_acc_dims(t));
   uint32_t* words = t.q + 2 * t.rows;
   for (size_t r = 0; r < t.rows; ++r) {
@@ -122,9 +123,9 @@ inline void softmax_int8(const LatentTile& t, const LatentSpan& s, float* correc
   }
 }
 
-// Of 4 kLanes dims chunk i takes 4 i .. 4 i + 3 of each 16.
-inline void interleave_int8(const LatentTile& t, const LatentSpan& s, size_t dim) {
-  const size_t fours = (s.num_positions + 3) / 4;
+// Of 4 kLanes dims chunk i takes 4 i .. 4 i + 3 of each 16. A chunk has `fours`, those beyond
+// num_positions zero.
+inline void interleave_int8(const LatentTile& t, const LatentSpan& s, size_t dim, size_t fours) {
   uint32_t* out = t.values;
   for (size_t start = 0; start < s.num_positions; start += kLatentBlockTokens) {
     const size_t n = smaller(s.num_positions - start, kLatentBlockTokens);
@@ -142,6 +143,9 @@ inline void interleave_int8(const LatentTile& t, const LatentSpan& s, size_t dim
       store_words(out + 2 * fours * kLanes, low16(ab_high, cd_high));
       store_words(out + 3 * fours * kLanes, high16(ab_high, cd_high));
     }
+  }
+  for (; out < t.values + fours * kLanes; out += kLanes) {
+    for (size_t i = 0; i < 4; ++i) store_words(out + i * fours * kLanes, zero_words());
   }
 }
 
@@ -166,13 +170,13 @@ void latent_attend_int8(const LatentTile& t, const LatentSpan& s) {
   const float* factors = correction;
   const float* steps = step_size;
   add_values<Dot, 4>(
-      t, s, [&](size_t dim) { interleave_int8(t, s, dim); },
+      t, s, [&](size_t dim) { interleave_int8(t, s, dim, (s.num_positions + 3) / 4); },
       [=](Words sums, Vec old, size_t r) {
         return fma(to_float(sums), load(steps + r), mul(old, load(factors + r)));
       });
 }
 
-void latent_store_int8(const LatentTile& t, float* out, size_t out_stride, size_t num_rows) {
+inline void latent_store_int8(const LatentTile& t, float* out, size_t out_stride, size_t num_rows) {
   store_dims(t, out, out_stride, num_rows, int8_acc_dims(t), [](size_t chunk, size_t word) {
     return chunk / 4 * 4 * kLanes + word / 4 * 16 + chunk % 4 * 4 + word % 4;
   });
