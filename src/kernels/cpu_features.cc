@@ -21,6 +21,7 @@ constexpr FeatureName kFeatureNames[] = {
     {kCpuAvx512, "avx512"},
     {kCpuAvx512Bf16, "avx512_bf16"},
     {kCpuAvx512Vnni, "avx512_vnni"},
+    {kCpuAvx512Vbmi, "avx512_vbmi"},
     {kCpuAmxBf16, "amx_bf16"},
     {kCpuAmxInt8, "amx_int8"},
 };
@@ -70,6 +71,7 @@ uint32_t detect() {
     features |= kCpuAvx512;
     if (bit(extended1.eax, 5)) features |= kCpuAvx512Bf16;
     if (bit(extended.ecx, 11)) features |= kCpuAvx512Vnni;
+    if (bit(extended.ecx, 1)) features |= kCpuAvx512Vbmi;
   }
   if ((xstate & kTileState) == kTileState && bit(extended.edx, 24) && request_tile_state()) {
     if (bit(extended.edx, 22)) features |= kCpuAmxBf16;

@@ -22,8 +22,9 @@ enum CpuFeature : uint32_t {
   kCpuAvx512 = 1u << 1,      // AVX-512 F, BW, DQ, VL
   kCpuAvx512Bf16 = 1u << 2,  // vdpbf16ps
   kCpuAvx512Vnni = 1u << 3,  // vpdpbusd on 512 bits
-  kCpuAmxBf16 = 1u << 4,     // tiles and tdpbf16ps, granted by the kernel
-  kCpuAmxInt8 = 1u << 5,     // tiles and tdpbsud, granted by the kernel
+  kCpuAvx512Vbmi = 1u << 4,  // vpermb
+  kCpuAmxBf16 = 1u << 5,     // tiles and tdpbf16ps, granted by the kernel
+  kCpuAmxInt8 = 1u << 6,     // tiles and tdpbssd, tdpbsud, tdpbusd, granted by the kernel
 };
 
 struct MatmulArgs {
@@ -66,8 +67,6 @@ struct KernelTable {
   // What --kernels= takes. The table of an extension bears the name of its instruction set.
   const char* name;
   uint32_t needs;  // CpuFeature bits, all of which the machine must have
-  // Never chosen by itself, only by name: for kernels that no machine has run yet.
-  bool by_name_only = false;
 
   // y = x wᵀ with f32 accumulation, indexed by MatmulTypes. Checkpoint weights are [out, in], so
   // this is the product of every projection.

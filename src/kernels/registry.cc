@@ -73,7 +73,7 @@ void fill_holes(KernelTable& table, const KernelTable& next) {
 auto find_table(std::string_view name, uint32_t features) {
   const bool any = name.empty() || name == "auto";
   const auto found = std::ranges::find_if(kKernelTables, [&](const KernelTable* table) {
-    return (any ? !table->by_name_only : table->name == name) && runs(*table, features);
+    return (any || table->name == name) && runs(*table, features);
   });
   if (found != kKernelTables.end()) return found;
 
@@ -122,7 +122,7 @@ std::vector<KernelChoice> explain_kernels(std::string_view name, uint32_t featur
       if (!runs(table, features)) {
         reason = cat("this machine lacks ", cpu_feature_names(table.needs & ~features));
       } else if (at < first) {
-        reason = table.by_name_only ? "only by name" : cat("--kernels=", name, " was asked for");
+        reason = cat("--kernels=", name, " was asked for");
       } else if (!entry(table)) {
         reason = "has no such kernel";
       } else {

@@ -24,9 +24,9 @@ std::span<const KernelTable* const> all_kernel_tables();
 std::vector<std::string_view> available_kernel_names(uint32_t features);
 
 // The table to compute with: the entries of the best table whose needs `features` meets, holes
-// filled from the ones after it. `name` forces one table to be the first ("" or "auto": the best
-// that is not by_name_only). Throws Error(kUsage) for an unknown name or one that this machine
-// cannot run, naming what there is. The result has no null entry but matmul_nn[kBF16BF16].
+// filled from the ones after it. `name` forces one table to be the first ("" or "auto": the best).
+// Throws Error(kUsage) for an unknown name or one that this machine cannot run, naming what there
+// is. The result has no null entry but matmul_nn[kBF16BF16].
 KernelTable select_kernels(std::string_view name, uint32_t features);
 
 // Why an entry of select_kernels is what it is.

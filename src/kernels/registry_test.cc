@@ -44,7 +44,7 @@ TEST(Registry, RefIsLastAndWhole) {
 
 TEST(Registry, EverySelectionIsWhole) {
   size_t cases = 0;
-  for (uint32_t features = 0; features < 64; ++features) {
+  for (uint32_t features = 0; features < 128; ++features) {
     for (std::string_view name : available_kernel_names(features)) {
       const KernelTable table = select_kernels(name, features);
       EXPECT_EQ(table.name, name);
@@ -69,9 +69,8 @@ TEST(Registry, TablesHaveAllOrNoneOfTheKernelsAlongARow) {
 }
 
 TEST(Registry, AutoIsTheBestAvailable) {
-  for (uint32_t features = 0; features < 64; ++features) {
-    std::vector<std::string_view> names = available_kernel_names(features);
-    std::erase(names, "amx");  // by name only
+  for (uint32_t features = 0; features < 128; ++features) {
+    const std::vector<std::string_view> names = available_kernel_names(features);
     EXPECT_EQ(select_kernels("", features).name, names.front());
     EXPECT_EQ(select_kernels("auto", features).name, names.front());
   }
@@ -114,7 +113,7 @@ TEST(Registry, RefusalNamesWhatIsMissingAndWhatThereIs) {
 // What is explained is what is selected, and every table before it has a reason that holds.
 TEST(Registry, ChoicesAreExplained) {
   size_t cases = 0;
-  for (uint32_t features = 0; features < 64; ++features) {
+  for (uint32_t features = 0; features < 128; ++features) {
     for (std::string_view name : available_kernel_names(features)) {
       const KernelTable selected = select_kernels(name, features);
       const std::vector<KernelChoice> choices = explain_kernels(name, features);
@@ -135,9 +134,6 @@ TEST(Registry, ChoicesAreExplained) {
           EXPECT_EQ(passed, all_kernel_tables()[idx++]);
           const bool lacks = (passed->needs & ~features) != 0;
           EXPECT_EQ(reason.starts_with("this machine lacks "), lacks);
-          if (reason == "only by name") {
-            EXPECT_TRUE(passed->by_name_only);
-          }
         }
         EXPECT_EQ(choice.table, all_kernel_tables()[idx]);
         ++cases;
@@ -160,9 +156,8 @@ TEST(Registry, ReasonsForTheBf16Dot) {
     return std::string();
   };
   EXPECT_THAT(reason_of("", kCpuAvx2 | kCpuAvx512, "matmul_nt bf16 bf16"),
-              HasSubstr("avx512; this machine lacks avx512_vnni amx_bf16 amx_int8"));
-  EXPECT_THAT(reason_of("", kAllFeatures, "rms_norm"), HasSubstr("avx512; only by name"));
-  EXPECT_THAT(reason_of("", kAllFeatures, "rms_norm"), HasSubstr("has no such kernel"));
+              HasSubstr("avx512; this machine lacks avx512_vnni avx512_vbmi amx_bf16 amx_int8"));
+  EXPECT_THAT(reason_of("", kAllFeatures, "rms_norm"), HasSubstr("avx512; has no such kernel"));
   EXPECT_THAT(reason_of("ref", kAllFeatures, "add"), HasSubstr("--kernels=ref was asked for"));
 }
 #endif

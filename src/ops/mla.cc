@@ -102,10 +102,11 @@ void Mla::run(const OpContext& ctx, std::span<const MlaRows> sequences, const Ma
       }
       continue;
     }
-    // Enough tiles for every thread, as many heads in each as then fit: they share the cache rows.
+    // All rows of few heads in a tile, since rows share the weights of their head; as many heads as
+    // then fit, since they share the cache rows. But enough tiles for every thread.
     const size_t tiles = std::max(size_t{1}, ceil_div(threads, sequences.size()));
-    const size_t group = std::min(kTileRows, ceil_div(heads, tiles));
-    const size_t tile_rows = std::max(size_t{1}, kTileRows / group);
+    const size_t tile_rows = std::clamp(rows.num_rows, size_t{1}, kTileRows);
+    const size_t group = std::min(kTileRows / tile_rows, ceil_div(heads, tiles));
     for (size_t r = 0; r < rows.num_rows; r += tile_rows) {
       for (size_t h = 0; h < heads; h += group) {
         items_.push_back({&rows, chosen, r, std::min(tile_rows, rows.num_rows - r), h,

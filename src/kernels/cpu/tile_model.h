@@ -1,6 +1,7 @@
 // The AMX tile unit in plain C++, with the interface of the hardware unit (cpu/amx/tile_unit.inl):
 // the programs that run on tiles are templates over the unit, so machines without one test them
-// too. From the pseudocode of LDTILECFG, TILELOADD, TILESTORED, TDPBF16PS, TDPBSUD and TDPBUSD in
+// too. From the pseudocode of LDTILECFG, TILELOADD, TILESTORED, TDPBF16PS, TDPBSSD, TDPBSUD
+// and TDPBUSD in
 // the Intel SDM, volume 2. What the hardware answers with a fault is a failed check here.
 #pragma once
 
@@ -82,8 +83,11 @@ class TileModel {
     }
   }
 
-  // The same with fours of bytes, of which those of a or of b are signed, into 32-bit integers that
-  // wrap.
+  // The same with fours of bytes, signed or not, into 32-bit integers that wrap.
+  template <int kC, int kA, int kB>
+  void dot_s8_s8() {
+    dot_bytes<int8_t, int8_t>(kC, kA, kB);
+  }
   template <int kC, int kA, int kB>
   void dot_s8_u8() {
     dot_bytes<int8_t, uint8_t>(kC, kA, kB);

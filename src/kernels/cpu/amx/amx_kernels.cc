@@ -22,6 +22,8 @@ namespace {
 // Needs the above.
 #include "kernels/cpu/simd/quant_vnni.inl"
 // Needs the above.
+#include "kernels/cpu/amx/expand_vbmi.inl"
+// Needs the above.
 #include "kernels/cpu/amx/quant_tiles.inl"
 
 void matmul_nt(const MatmulArgs& a) {
@@ -29,10 +31,12 @@ void matmul_nt(const MatmulArgs& a) {
   matmul_nt_tiles(unit, a);
 }
 
-// Fewer rows than a tile has do not pay for the expansion of weights.
+// From here on the expansion of weights into tiles pays: vpdpbusd takes as long for 4 rows.
+constexpr size_t kMinTileRows = 5;
+
 template <class Type>
 void matmul_q(const QuantMatmulArgs& a) {
-  if (a.m < kTileRows) return matmul_few_rows<Type>(a);
+  if (a.m < kMinTileRows) return matmul_few_rows<Type>(a);
   TileUnit unit;
   TileProduct<Type, TileUnit>(unit, a).run();
 }
@@ -42,8 +46,7 @@ void matmul_q(const QuantMatmulArgs& a) {
 extern constinit const KernelTable kAmxKernels;
 constinit const KernelTable kAmxKernels = {
     .name = "amx",
-    .needs = kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAmxBf16 | kCpuAmxInt8,
-    .by_name_only = true,  // tested on a model of the tile unit, not yet on the unit
+    .needs = kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAvx512Vbmi | kCpuAmxBf16 | kCpuAmxInt8,
     .matmul_nt = {nullptr, nullptr, nullptr, matmul_nt},
     .matmul_nn = {},
     .matmul_q = {matmul_q<Q8>, matmul_q<Q4>, matmul_q<Q3>},

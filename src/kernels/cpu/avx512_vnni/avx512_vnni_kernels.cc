@@ -93,7 +93,7 @@ void tile(size_t rows, const TileArgs& t) {
 // from L2 for tile after tile, whose rows of x run on along k.
 template <class Type>
 void many_rows(const QuantMatmulArgs& a) {
-  constexpr size_t kGroupBytes = Type::kScaleBytes + Type::kCodeBytes;
+  constexpr size_t kStoredBytes = Type::kScaleBytes + Type::kCodeBytes;
   const Panels<Type> w(a);
   alignas(64) uint8_t expanded[Type::kSubScales ? 2 * kChunkBlocks * kBlockBytes : 1];
   alignas(64) float sums[kMaxRows * 2 * kPanel];
@@ -112,18 +112,18 @@ void many_rows(const QuantMatmulArgs& a) {
         size_t block_bytes;
         for (size_t p = 0; p < 2; ++p) {
           const uint8_t* stored =
-              panel[p] + w.header_bytes + chunk * (kBlock / kGroup) * kGroupBytes;
+              panel[p] + w.header_bytes + chunk * (kBlock / kGroup) * kStoredBytes;
           if constexpr (Type::kSubScales) {
             uint8_t* to = expanded + p * kChunkBlocks * kBlockBytes;
             block[p] = to;
             block_bytes = kBlockBytes;
             for (size_t b = chunk; b < end; ++b, to += kBlockBytes) {
               expand<Type>(stored, w.block_groups(b), to);
-              stored += w.block_groups(b) * kGroupBytes;
+              stored += w.block_groups(b) * kStoredBytes;
             }
           } else {
             block[p] = stored;
-            block_bytes = kBlock / kGroup * kGroupBytes;
+            block_bytes = kBlock / kGroup * kStoredBytes;
           }
         }
         for (size_t t = 0; t < tiles; ++t) {

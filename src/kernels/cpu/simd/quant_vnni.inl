@@ -104,12 +104,12 @@ inline void store_row(float* y, __m512 v, size_t cols) {
 constexpr size_t kAheadBytes = 8192;
 
 template <size_t kBytes>
-inline void fetch_ahead(const uint8_t* p) {
+inline void fetch_ahead(const uint8_t* p, size_t ahead = kAheadBytes) {
 #pragma GCC unroll 8
-  for (size_t line = 0; line < kBytes; line += 64) __builtin_prefetch(p + kAheadBytes + line);
+  for (size_t line = 0; line < kBytes; line += 64) __builtin_prefetch(p + ahead + line);
 }
-inline void fetch_ahead(const uint8_t* p, size_t bytes) {
-  for (size_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + kAheadBytes + line);
+inline void fetch_ahead_bytes(const uint8_t* p, size_t bytes, size_t ahead = kAheadBytes) {
+  for (size_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + ahead + line);
 }
 
 // Few rows of x: every group of weights is unpacked once, in registers, for kRows rows. A half's
@@ -123,7 +123,7 @@ void few_rows(const QuantMatmulArgs& a, const Panels<Type>& w, size_t first_row,
   float* y = a.y + first_row * a.y_stride;
   const uint8_t* header = w.panel(j / kPanel);
   const uint8_t* at = header + w.header_bytes;
-  fetch_ahead(header, w.header_bytes);
+  fetch_ahead_bytes(header, w.header_bytes);
   __m512 acc[kRows];
 #pragma GCC unroll 8
   for (size_t i = 0; i < kRows; ++i) acc[i] = _mm512_setzero_ps();
@@ -135,7 +135,7 @@ void few_rows(const QuantMatmulArgs& a, const Panels<Type>& w, size_t first_row,
     for (size_t i = 0; i < kRows; ++i) {
       sum[i] = Type::kSubScales ? _mm512_setzero_si512() : _mm512_set1_epi32(x[i].bias8[b]);
     }
-    fetch_ahead(at, groups * Type::kScaleBytes);
+    fetch_ahead_bytes(at, groups * Type::kScaleBytes);
     for (size_t g = 0; g < groups; ++g, codes += Type::kCodeBytes) {
       fetch_ahead<Type::kCodeBytes>(codes);
       __m512i quads[kQuads];
@@ -210,34 +210,40 @@ void matmul_few_rows(const QuantMatmulArgs& a) {
 
 constexpr size_t kBlockBytes = kBlock * kPanel;
 
-// A block of a panel as quads of unsigned bytes, weight + 128; up to kBlockBytes at out.
+// A group as quads of unsigned bytes, weight + 128: 512 bytes at out.
+template <class Type>
+inline void expand_group(const uint8_t* sub_scales, const uint8_t* codes, uint8_t* out) {
+  __m512i quads[kQuads];
+  Type::unpack(codes, quads);
+  __m512i s[2];
+  Type::sub_scales(sub_scales, s);
+#pragma GCC unroll 2
+  for (size_t half = 0; half < 2; ++half) {
+    // s in both halves of a lane, so that one multiplication of 16 bits makes two products: none is
+    // above 12 * 20, so nothing is carried from one byte to the other.
+    const __m512i factors = _mm512_or_si512(s[half], _mm512_slli_epi32(s[half], 16));
+    // 128 - 10 s in every byte.
+    const __m512i offset = _mm512_shuffle_epi8(
+        _mm512_broadcast_i32x4(
+            _mm_setr_epi8(-128, 118, 108, 98, 88, 78, 68, 58, 48, 38, 28, 18, 8, -2, -12, -22)),
+        _mm512_or_si512(factors, _mm512_slli_epi16(factors, 8)));
+#pragma GCC unroll 4
+    for (size_t q = 0; q < 4; ++q) {
+      const __m512i scaled = _mm512_mullo_epi16(quads[4 * half + q], factors);
+      _mm512_store_si512(out + 64 * (4 * half + q), _mm512_add_epi8(scaled, offset));
+    }
+  }
+}
+
+constexpr size_t kGroupBytes = kGroup * kPanel;  // expanded
+
+// A block of a panel; up to kBlockBytes at out.
 template <class Type>
 void expand(const uint8_t* at, size_t groups, uint8_t* out) {
   const uint8_t* codes = at + groups * Type::kScaleBytes;
-  fetch_ahead(at, groups * Type::kScaleBytes);
-  for (size_t g = 0; g < groups; ++g, codes += Type::kCodeBytes) {
+  fetch_ahead_bytes(at, groups * Type::kScaleBytes);
+  for (size_t g = 0; g < groups; ++g, codes += Type::kCodeBytes, out += kGroupBytes) {
     fetch_ahead<Type::kCodeBytes>(codes);
-    __m512i quads[kQuads];
-    Type::unpack(codes, quads);
-    __m512i s[2];
-    Type::sub_scales(at + g * Type::kScaleBytes, s);
-#pragma GCC unroll 2
-    for (size_t half = 0; half < 2; ++half) {
-      // s in the even bytes, then in the odd ones; 128 - 10 s in all.
-      const __m512i even = _mm512_or_si512(s[half], _mm512_slli_epi32(s[half], 16));
-      const __m512i odd = _mm512_slli_epi16(even, 8);
-      const __m512i offset = _mm512_shuffle_epi8(
-          _mm512_broadcast_i32x4(
-              _mm_setr_epi8(-128, 118, 108, 98, 88, 78, 68, 58, 48, 38, 28, 18, 8, -2, -12, -22)),
-          _mm512_or_si512(even, odd));
-#pragma GCC unroll 4
-      for (size_t q = 0; q < 4; ++q) {
-        const __m512i v = quads[4 * half + q];
-        const __m512i scaled = _mm512_or_si512(_mm512_maddubs_epi16(v, even),
-                                               _mm512_slli_epi16(_mm512_maddubs_epi16(v, odd), 8));
-        _mm512_store_si512(out, _mm512_add_epi8(scaled, offset));
-        out += 64;
-      }
-    }
+    expand_group<Type>(at + g * Type::kScaleBytes, codes, out);
   }
 }
