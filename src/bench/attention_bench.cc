@@ -58,10 +58,9 @@ class LayerCaches {
 };
 
 double dot_gflops(const Roofs& roofs, CacheDType dtype) {
-  double dots = 0;
-  if (dtype == CacheDType::kBF16) dots = roofs.dot_bf16_gflops;
-  if (dtype == CacheDType::kI8) dots = roofs.dot_int8_gops;
-  return dots > 0 ? dots : roofs.fma_f32_gflops;
+  if (dtype == CacheDType::kBF16) return roofs.best_bf16_gflops();
+  if (dtype == CacheDType::kI8) return roofs.best_int8_gops();
+  return roofs.fma_f32_gflops;
 }
 
 struct Case {

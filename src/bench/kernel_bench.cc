@@ -80,8 +80,8 @@ class CaseList {
     for (size_t i = 0; i < kNumQuantTypes; ++i) {
       if (choice.entry == cat("matmul_q ", kQuantNames[i])) matmul_q(i);
     }
-    if (choice.entry == "latent bf16") latent(LatentTypes::kBF16, roofs_.dot_bf16_gflops);
-    if (choice.entry == "latent int8") latent(LatentTypes::kI8, roofs_.dot_int8_gops);
+    if (choice.entry == "latent bf16") latent(LatentTypes::kBF16, roofs_.best_bf16_gflops());
+    if (choice.entry == "latent int8") latent(LatentTypes::kI8, roofs_.best_int8_gops());
     elementwise(choice.entry);
     if (cases.size() == first) cases.emplace_back();  // not measured, but listed
     for (size_t i = first; i < cases.size(); ++i) {
@@ -143,9 +143,7 @@ class CaseList {
                         .k = kColumns});
               });
     const bool bf16 = kind.x == DType::kBF16;
-    const double roof =
-        std::max(roofs_.fma_f32_gflops,
-                 bf16 ? std::max(roofs_.dot_bf16_gflops, roofs_.amx_bf16_gflops) : 0.0);
+    const double roof = bf16 ? roofs_.best_bf16_gflops() : roofs_.fma_f32_gflops;
     by_arithmetic(cat(kManyRows, " rows"),
                   static_cast<double>(kManyOutputs * kManyColumns * dtype_bytes(kind.w)),
                   2.0 * kManyRows * kManyOutputs * kManyColumns, roof, [=](ThreadData& d) {
@@ -196,8 +194,7 @@ class CaseList {
                         .n = rows,
                         .k = kColumns});
               });
-    const double roof =
-        std::max({roofs_.fma_f32_gflops, roofs_.dot_int8_gops, roofs_.amx_int8_gops});
+    const double roof = roofs_.best_int8_gops();
     by_arithmetic(cat(kManyRows, " rows"),
                   static_cast<double>(matrix_bytes(dtype, kManyOutputs, kManyColumns)),
                   2.0 * kManyRows * kManyOutputs * kManyColumns, roof, [=](ThreadData& d) {

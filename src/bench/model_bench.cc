@@ -55,10 +55,9 @@ struct Work {
   }
   // Of the roof of each type, the best that the machine has.
   double compute_seconds(const Roofs& roofs) const {
-    const double f32 = roofs.fma_f32_gflops;
-    const double bf16 = roofs.dot_bf16_gflops > 0 ? roofs.dot_bf16_gflops : f32;
-    const double int8 = roofs.dot_int8_gops > 0 ? roofs.dot_int8_gops : f32;
-    return (f32_flops / f32 + bf16_flops / bf16 + int8_flops / int8) / 1e9;
+    return (f32_flops / roofs.fma_f32_gflops + bf16_flops / roofs.best_bf16_gflops() +
+            int8_flops / roofs.best_int8_gops()) /
+           1e9;
   }
 };
 

@@ -1,6 +1,7 @@
 // What this machine can do at most: the roofs that measured kernels are compared with.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -31,6 +32,12 @@ struct Roofs {
   double amx_bf16_gflops = 0;
   double amx_int8_gops = 0;
   double handover_ns = 0;  // a cache line from one thread to another, one way; 0 with one thread
+
+  // Of the best instruction for the type.
+  double best_bf16_gflops() const {
+    return std::max({fma_f32_gflops, dot_bf16_gflops, amx_bf16_gflops});
+  }
+  double best_int8_gops() const { return std::max({fma_f32_gflops, dot_int8_gops, amx_int8_gops}); }
 };
 
 // Takes about seconds_per_roof for each roof: the best of several runs, since a roof is what

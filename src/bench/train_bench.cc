@@ -66,11 +66,10 @@ std::vector<BenchRow> bench_train(const ModelConfig& config, const KernelTable& 
                                 bf16 ? "bf16" : "f32"),
                     .unit = "tok/s",
                     .flops = flops,
-                    .roof_name = bf16 ? "dot_bf16" : "fma_f32",
-                    .roof = bf16 ? roofs.dot_bf16_gflops : roofs.fma_f32_gflops,
+                    .roof_name = "arithmetic",
+                    .roof = bf16 ? roofs.best_bf16_gflops() : roofs.fma_f32_gflops,
                     .roof_unit = "GFLOP/s",
                     .kernel = kernels.name});
-    if (rows.back().roof <= 0) rows.back().roof = roofs.fma_f32_gflops;
     models.push_back(
         std::make_unique<TrainModel>(params, kernels, pool, TrainModelOptions{.compute = compute}));
     models.back()->forward_backward(batch, tokens, gradients);  // takes its memory

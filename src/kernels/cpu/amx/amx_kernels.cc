@@ -15,6 +15,7 @@ namespace {
 
 #include "kernels/cpu/amx/tile_config.inl"
 #include "kernels/cpu/amx/tile_unit.inl"
+#include "kernels/cpu/amx/transpose.inl"
 // Needs the above.
 #include "kernels/cpu/amx/matmul_tiles.inl"
 

@@ -11,8 +11,8 @@ struct StepScales {
 
   explicit StepScales(__m512i scales) : s(scales) {
     offset = _mm512_shuffle_epi8(
-        _mm512_broadcast_i32x4(
-            _mm_setr_epi8(0, -10, -20, -30, -40, -50, -60, -70, -80, -90, -100, -110, -120, 0, 0, 0)),
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, -10, -20, -30, -40, -50, -60, -70, -80, -90, -100,
+                                             -110, -120, 0, 0, 0)),
         s);
   }
   // 64 bytes of s * (values - 10), from values 0 to 20: one multiplication of 16 bits makes two
@@ -29,9 +29,8 @@ struct StepScales {
 
 // In every lane r its number r in all four bytes.
 inline __m512i row_index() {
-  return _mm512_mullo_epi32(
-      _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-      _mm512_set1_epi32(0x01010101));
+  return _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                            _mm512_set1_epi32(0x01010101));
 }
 
 // Two groups of 32 columns, kStepBytes at out; with `one` the first of them, and then zeros.
@@ -41,8 +40,8 @@ inline void expand_step(Q4, const uint8_t* sub_scales, const uint8_t* codes, boo
   const __m512i nibbles =
       _mm512_inserti64x4(_mm512_castsi256_si512(both), _mm256_srli_epi16(both, 4), 1);
   const StepScales scales(_mm512_and_si512(nibbles, _mm512_set1_epi8(15)));
-  const __m512i values = _mm512_broadcast_i32x4(
-      _mm_setr_epi8(0, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20));
+  const __m512i values =
+      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20));
   const __m512i rows = row_index();
 #pragma GCC unroll 2
   for (size_t g = 0; g < kStepGroups; ++g, out += kGroupBytes) {
@@ -56,11 +55,11 @@ inline void expand_step(Q4, const uint8_t* sub_scales, const uint8_t* codes, boo
       for (size_t i = 0; i < 2; ++i) {
         const __m512i v = load_once(codes + Q4::kCodeBytes * g + 64 * (2 * half + i));
         uint8_t* to = out + 64 * (4 * half + 2 * i);
+        _mm512_store_si512(to,
+                           StepScales::times(_mm512_permutexvar_epi8(v, values), factors, offsets));
         _mm512_store_si512(
-            to, StepScales::times(_mm512_permutexvar_epi8(v, values), factors, offsets));
-        _mm512_store_si512(to + 64, StepScales::times(_mm512_permutexvar_epi8(
-                                                          _mm512_srli_epi16(v, 4), values),
-                                                      factors, offsets));
+            to + 64, StepScales::times(_mm512_permutexvar_epi8(_mm512_srli_epi16(v, 4), values),
+                                       factors, offsets));
       }
     }
   }
@@ -71,8 +70,7 @@ inline void expand_step(Q3, const uint8_t* sub_scales, const uint8_t* codes, boo
   const __m128i both = _mm_loadu_si128(reinterpret_cast<const __m128i*>(sub_scales));
   const __m256i nibbles =
       _mm256_inserti128_si256(_mm256_castsi128_si256(both), _mm_srli_epi16(both, 4), 1);
-  const StepScales scales(
-      _mm512_castsi256_si512(_mm256_and_si256(nibbles, _mm256_set1_epi8(15))));
+  const StepScales scales(_mm512_castsi256_si512(_mm256_and_si256(nibbles, _mm256_set1_epi8(15))));
   const __m512i low = _mm512_set1_epi32(0x09070400), high = _mm512_set1_epi32(0x13100d0b);
   // Rows 8 and on are 8 bytes further.
   const __m512i rows = row_index();
@@ -80,8 +78,8 @@ inline void expand_step(Q3, const uint8_t* sub_scales, const uint8_t* codes, boo
 #pragma GCC unroll 2
   for (size_t g = 0; g < kStepGroups; ++g, out += kGroupBytes, codes += Q3::kCodeBytes) {
     if (g == 1 && one) return static_cast<void>(__builtin_memset(out, 0, kGroupBytes));
-    const __m512i index = _mm512_add_epi8(_mm512_add_epi8(rows, upper),
-                                          _mm512_set1_epi8(static_cast<char>(8 * g)));
+    const __m512i index =
+        _mm512_add_epi8(_mm512_add_epi8(rows, upper), _mm512_set1_epi8(static_cast<char>(8 * g)));
     const __m512i factors = scales.factors(index), offsets = scales.offsets(index);
 #pragma GCC unroll 2
     for (size_t half = 0; half < 2; ++half) {
@@ -90,8 +88,8 @@ inline void expand_step(Q3, const uint8_t* sub_scales, const uint8_t* codes, boo
       for (size_t i = 0; i < 4; ++i) {
         uint64_t third;
         __builtin_memcpy(&third, codes + 128 + 8 * (4 * half + i), sizeof third);
-        const __m512i quad = _mm512_mask_permutexvar_epi8(_mm512_permutexvar_epi8(v, low), third, v,
-                                                          high);
+        const __m512i quad =
+            _mm512_mask_permutexvar_epi8(_mm512_permutexvar_epi8(v, low), third, v, high);
         _mm512_store_si512(out + 64 * (4 * half + i), StepScales::times(quad, factors, offsets));
         v = _mm512_srli_epi16(v, 2);
       }

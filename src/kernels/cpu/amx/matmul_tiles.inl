@@ -1,6 +1,6 @@
 // y = x wᵀ for bf16 on tiles of 16 rows of 64 bytes. A template over the unit, TileUnit or
-// TileModel. Included inside the anonymous namespace of a source file, after tile_config.inl;
-// includes nothing.
+// TileModel. Included inside the anonymous namespace of a source file, after tile_config.inl
+// and transpose.inl; includes nothing.
 //
 // A tile product is c[16, 16] += a[16, 32] b[32, 16], where b holds pairs of consecutive k beside
 // each other. w is the left operand: its rows are read as they lie in memory, and only the few rows
@@ -28,14 +28,18 @@ inline void pack_x(const uint16_t* x, size_t x_stride, size_t rows, size_t k, Pa
   for (size_t step = 0; step * kTileK < k; ++step) {
     const size_t left = min_of(kTileK, k - step * kTileK);
     for (size_t half = 0; half * kTileRows < rows; ++half) {
-      auto& tile = packed.pairs[step][half];
       const size_t filled = min_of(kTileRows, rows - half * kTileRows);
-      if (filled < kTileRows || left < kTileK) __builtin_memset(tile, 0, sizeof(tile));
-      for (size_t i = 0; i < filled; ++i) {
-        uint32_t pairs[kTileK / 2] = {};
-        __builtin_memcpy(pairs, x + (half * kTileRows + i) * x_stride + step * kTileK,
-                         left * sizeof(uint16_t));
-        for (size_t pair = 0; pair < kTileK / 2; ++pair) tile[pair][i] = pairs[pair];
+      const auto kept = static_cast<__mmask32>((uint64_t{1} << left) - 1);
+      const uint16_t* from = x + half * kTileRows * x_stride + step * kTileK;
+      __m512i tile[kTileRows];
+#pragma GCC unroll 16
+      for (size_t i = 0; i < kTileRows; ++i) {
+        tile[i] = _mm512_maskz_loadu_epi16(i < filled ? kept : 0, from + i * x_stride);
+      }
+      transpose(tile);
+#pragma GCC unroll 16
+      for (size_t i = 0; i < kTileRows; ++i) {
+        _mm512_store_si512(packed.pairs[step][half][i], tile[i]);
       }
     }
   }
@@ -107,6 +111,26 @@ void add_products(Unit& unit, const PackedX& x, const uint16_t* w, size_t w_stri
   if (two_tiles && kTwoHalves) unit.template store<3>(sums[1].c[1], kRowBytes);
 }
 
+// y [rows, cols] = sums, which are yᵀ in pieces of 16 x 16.
+inline void store_sums(const Sums* sums, size_t rows, size_t cols, float* y, size_t y_stride) {
+  for (size_t half = 0; half * kTileRows < rows; ++half) {
+    for (size_t c = 0; c < cols; c += kTileRows) {
+      __m512i tile[kTileRows];
+#pragma GCC unroll 16
+      for (size_t i = 0; i < kTileRows; ++i) {
+        tile[i] = _mm512_load_si512(sums[c / kTileRows].c[half][i]);
+      }
+      transpose(tile);
+      const auto kept = static_cast<__mmask16>((1u << min_of(kTileRows, cols - c)) - 1);
+#pragma GCC unroll 16
+      for (size_t i = 0; i < kTileRows; ++i) {
+        const size_t row = half * kTileRows + i;
+        if (row < rows) _mm512_mask_storeu_epi32(y + row * y_stride + c, kept, tile[i]);
+      }
+    }
+  }
+}
+
 template <class Unit>
 void matmul_nt_tiles(Unit& unit, const MatmulArgs& a) {
   const auto* x = static_cast<const uint16_t*>(a.x);
@@ -130,12 +154,7 @@ void matmul_nt_tiles(Unit& unit, const MatmulArgs& a) {
         }
         p += k;
       } while (p < a.k);
-      for (size_t r = 0; r < rows; ++r) {
-        float* y = a.y + (i + r) * a.y_stride + j;
-        for (size_t c = 0; c < cols; ++c) {
-          y[c] = sums[c / kTileRows].c[r / kTileRows][c % kTileRows][r % kTileRows];
-        }
-      }
+      store_sums(sums, rows, cols, a.y + i * a.y_stride + j, a.y_stride);
     }
   }
   unit.release();

@@ -18,7 +18,7 @@ constexpr size_t kBlockSteps = kBlock / kRowBytes;
 static_assert(kTileRows == kPanel && kBlockBytes == kBlockSteps * kTileBytes);
 
 constexpr size_t kPairRows = 2 * kTileRows;
-constexpr size_t kMaxChunk = 32;      // blocks; of two panels, expanded, 256 KiB
+constexpr size_t kMaxChunk = 32;  // blocks; of two panels, expanded, 256 KiB
 constexpr size_t kMaxPairs = 4;
 constexpr size_t kPackedBlocks = kMaxPairs * kMaxChunk;  // 1 MiB
 

@@ -23,6 +23,7 @@ constexpr size_t kMaxTileVecs = 4;
 
 #include "kernels/cpu/amx/tile_config.inl"
 #include "kernels/cpu/amx/tile_unit.inl"
+#include "kernels/cpu/amx/transpose.inl"
 // Needs the above.
 #include "kernels/cpu/amx_mla/latent_tiles.inl"
 

@@ -1,7 +1,7 @@
 // Attention over the compressed cache (latent_kernels.h) on tiles of 16 rows of 64 bytes. Templates
 // over the unit, TileUnit or TileModel. Included inside the anonymous namespace of a source file,
-// after amx/tile_config.inl and simd/latent_bf16.inl and latent_int8.inl with all that they need;
-// includes nothing.
+// after amx/tile_config.inl, amx/transpose.inl, simd/latent_bf16.inl and latent_int8.inl with all
+// that they need; includes nothing.
 //
 //   scores  c[16 positions, 16 rows] += a[16 positions, 64 bytes] b[64 bytes, 16 rows]: cache rows
 //           as they lie, and queries in words (two or four dims), [words][16 rows]
@@ -21,36 +21,6 @@ constexpr size_t kTileElements = kTileRows * kTileRows;
 
 inline size_t whole_tiles(size_t n) {
   return (n + kTileRows - 1) / kTileRows * kTileRows;
-}
-
-[[gnu::always_inline]] inline void transpose(Words (&v)[kTileRows]) {
-  Words t[kTileRows];
-#pragma GCC unroll 8
-  for (size_t i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(v[i], v[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(v[i], v[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (size_t i = 0; i < 16; i += 4) {
-    v[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    v[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    v[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    v[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  // Part p (128 bits) of v[4 g + c] is column 4 p + c of rows 4 g to 4 g + 3.
-#pragma GCC unroll 4
-  for (size_t c = 0; c < 4; ++c) {
-    const Words even_low = _mm512_shuffle_i32x4(v[c], v[4 + c], 0x88);
-    const Words even_high = _mm512_shuffle_i32x4(v[8 + c], v[12 + c], 0x88);
-    const Words odd_low = _mm512_shuffle_i32x4(v[c], v[4 + c], 0xdd);
-    const Words odd_high = _mm512_shuffle_i32x4(v[8 + c], v[12 + c], 0xdd);
-    t[c] = _mm512_shuffle_i32x4(even_low, even_high, 0x88);
-    t[8 + c] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
-    t[4 + c] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
-    t[12 + c] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
-  }
-#pragma GCC unroll 16
-  for (size_t i = 0; i < 16; ++i) v[i] = t[i];
 }
 
 // A tile in memory.

@@ -223,10 +223,10 @@ inline void expand_group(const uint8_t* sub_scales, const uint8_t* codes, uint8_
     // above 12 * 20, so nothing is carried from one byte to the other.
     const __m512i factors = _mm512_or_si512(s[half], _mm512_slli_epi32(s[half], 16));
     // 128 - 10 s in every byte.
-    const __m512i offset = _mm512_shuffle_epi8(
-        _mm512_broadcast_i32x4(
-            _mm_setr_epi8(-128, 118, 108, 98, 88, 78, 68, 58, 48, 38, 28, 18, 8, -2, -12, -22)),
-        _mm512_or_si512(factors, _mm512_slli_epi16(factors, 8)));
+    const __m512i offset =
+        _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_setr_epi8(-128, 118, 108, 98, 88, 78, 68, 58,
+                                                                 48, 38, 28, 18, 8, -2, -12, -22)),
+                            _mm512_or_si512(factors, _mm512_slli_epi16(factors, 8)));
 #pragma GCC unroll 4
     for (size_t q = 0; q < 4; ++q) {
       const __m512i scaled = _mm512_mullo_epi16(quads[4 * half + q], factors);
