@@ -10,7 +10,8 @@
 // serves all, and y[i, j] is the same sequence of operations, k ascending by 32, in any batch.
 
 constexpr size_t kTileK = 32;              // bf16 elements of a row of 64 bytes
-constexpr size_t kBlockM = 2 * kTileRows;  // rows of x packed together
+constexpr size_t kBlockM = 2 * kTileRows;  // rows of x in one pass over 32 rows of w
+constexpr size_t kBlocksM = 4;             // passes while those are in L2
 constexpr size_t kBlockN = 1024;           // rows of w that share a packing of x
 constexpr size_t kBlockK = 1024;
 
@@ -66,10 +67,10 @@ struct Sums {
 };
 
 // Adds the products of 32 rows of w (two Sums) over one cut of k; tiles 0 to 3 are sums, 4 and 5 of
-// w, 6 and 7 of x. rows may be less than 32, also less than 16.
+// w, 6 and 7 of x. rows may be less than 32, also less than 16. With `fetch` asks for the next 32.
 template <class Unit, bool kTwoHalves>
 void add_products(Unit& unit, const PackedX& x, const uint16_t* w, size_t w_stride, size_t rows,
-                  size_t k, bool first, Sums* sums) {
+                  size_t k, bool first, bool fetch, Sums* sums) {
   alignas(64) uint16_t padded[2][kTileRows][kTileK];
   const bool two_tiles = rows > kTileRows;
   if (first) {
@@ -85,8 +86,8 @@ void add_products(Unit& unit, const PackedX& x, const uint16_t* w, size_t w_stri
   }
   for (size_t step = 0; step * kTileK < k; ++step) {
     const size_t at = step * kTileK;
-    // So many rows side by side are more streams than the hardware follows: ask for the next 32.
-    for (size_t r = 0; r < 2 * kTileRows; ++r) {
+    // So many rows side by side are more streams than the hardware follows.
+    for (size_t r = 0; fetch && r < 2 * kTileRows; ++r) {
       __builtin_prefetch(w + (2 * kTileRows + r) * w_stride + at, 0, 2);
     }
     const WTile a0 = w_tile(w + at, w_stride, rows, k - at, padded[0]);
@@ -135,26 +136,35 @@ template <class Unit>
 void matmul_nt_tiles(Unit& unit, const MatmulArgs& a) {
   const auto* x = static_cast<const uint16_t*>(a.x);
   const auto* w = static_cast<const uint16_t*>(a.w);
-  PackedX packed;                  // 64 KiB
-  Sums sums[kBlockN / kTileRows];  // 128 KiB
+  PackedX packed[kBlocksM];                  // 256 KiB
+  Sums sums[kBlocksM][kBlockN / kTileRows];  // 512 KiB
   const TileConfig config;
   unit.configure(&config);
-  for (size_t i = 0; i < a.m; i += kBlockM) {
-    const size_t rows = min_of(kBlockM, a.m - i);
+  for (size_t i = 0; i < a.m; i += kBlocksM * kBlockM) {
+    const size_t left = min_of(kBlocksM * kBlockM, a.m - i);
+    const size_t blocks = (left + kBlockM - 1) / kBlockM;
+    const auto rows_of = [&](size_t b) { return min_of(kBlockM, left - b * kBlockM); };
     for (size_t j = 0; j < a.n; j += kBlockN) {
       const size_t cols = min_of(kBlockN, a.n - j);
       size_t p = 0;
       do {  // once for k = 0, which gives zeros
         const size_t k = min_of(kBlockK, a.k - p);
-        pack_x(x + i * a.x_stride + p, a.x_stride, rows, k, packed);
+        for (size_t b = 0; b < blocks; ++b) {
+          pack_x(x + (i + b * kBlockM) * a.x_stride + p, a.x_stride, rows_of(b), k, packed[b]);
+        }
         for (size_t c = 0; c < cols; c += 2 * kTileRows) {
-          const auto add = rows > kTileRows ? add_products<Unit, true> : add_products<Unit, false>;
-          add(unit, packed, w + (j + c) * a.w_stride + p, a.w_stride,
-              min_of(2 * kTileRows, cols - c), k, p == 0, sums + c / kTileRows);
+          for (size_t b = 0; b < blocks; ++b) {
+            const auto add =
+                rows_of(b) > kTileRows ? add_products<Unit, true> : add_products<Unit, false>;
+            add(unit, packed[b], w + (j + c) * a.w_stride + p, a.w_stride,
+                min_of(2 * kTileRows, cols - c), k, p == 0, b == 0, sums[b] + c / kTileRows);
+          }
         }
         p += k;
       } while (p < a.k);
-      store_sums(sums, rows, cols, a.y + i * a.y_stride + j, a.y_stride);
+      for (size_t b = 0; b < blocks; ++b) {
+        store_sums(sums[b], rows_of(b), cols, a.y + (i + b * kBlockM) * a.y_stride + j, a.y_stride);
+      }
     }
   }
   unit.release();
