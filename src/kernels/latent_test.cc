@@ -323,7 +323,8 @@ TEST_P(LatentTest, IsWithinItsBoundOfTheExactSum) {
           }
           const std::vector<size_t> visible(rows, positions);
           const std::vector<float> out = attend(kernels, shape, cache, q, visible, 0, rows);
-          for (size_t r = 0; r < rows; ++r) {
+          const size_t step = rows <= 17 ? 1 : 5;  // queries of every size
+          for (size_t r = 0; r < rows; r += step) {
             const Expected e = exact(type, shape, cache, q.data() + r * shape.dim(), positions);
             for (size_t i = 0; i < shape.lora; ++i) {
               const double error = std::abs(double{out[r * shape.lora + i]} - e.out[i]);
