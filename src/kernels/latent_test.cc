@@ -44,23 +44,10 @@ constexpr size_t kMaxTileVecs = 4;
 constinit const KernelTable kLatentTilesOnModel = {
     .name = "amx-model",
     .needs = kCpuAvx2 | kCpuAvx512,
-    .matmul_nt = {},
-    .matmul_nn = {},
-    .matmul_q = {},
-    .quantize_row = nullptr,
     .latent = {{1, tiles::latent_load_bf16_tiles, tiles::latent_attend_bf16_tiles<TileModel>,
                 tiles::latent_store_bf16_tiles},
                {1, tiles::latent_load_int8_tiles, tiles::latent_attend_int8_tiles<TileModel>,
                 tiles::latent_store_int8_tiles}},
-    .rms_norm = nullptr,
-    .silu_mul = nullptr,
-    .softmax_block = nullptr,
-    .add = nullptr,
-    .axpy = nullptr,
-    .scale = nullptr,
-    .f32_to_bf16 = nullptr,
-    .bf16_to_f32 = nullptr,
-    .f16_to_f32 = nullptr,
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "kernels/cpu/tile_model.h"
 
 #include <cstring>
+#include <type_traits>
 
 #include "base/text.h"
 #include "kernels/kernel_test_util.h"
@@ -127,24 +128,26 @@ TEST(TileModel, RowsDoNotDependOnTheBatch) {
 }
 
 // Bytes of a product of tiles of the given shape, by either unit.
-template <bool kSignedA, class Unit>
+template <class OfA, class OfB, class Unit>
 std::vector<uint8_t> int8_product(Unit unit, const TileConfig& config, const uint8_t* a,
                                   const uint8_t* b, std::vector<uint8_t> c) {
   unit.configure(&config);
   unit.template load<0>(c.data(), 64);
   unit.template load<1>(a, 64);
   unit.template load<2>(b, 64);
-  if constexpr (kSignedA) {
+  if constexpr (std::is_unsigned_v<OfA>) {
+    unit.template dot_u8_s8<0, 1, 2>();
+  } else if constexpr (std::is_unsigned_v<OfB>) {
     unit.template dot_s8_u8<0, 1, 2>();
   } else {
-    unit.template dot_u8_s8<0, 1, 2>();
+    unit.template dot_s8_s8<0, 1, 2>();
   }
   unit.template store<0>(c.data(), 64);
   unit.release();
   return c;
 }
 
-template <bool kSignedA>
+template <class OfA, class OfB>
 void expect_matrix_product() {
   std::mt19937 rng(4);
   for (const auto& [rows, cols, depth] :
@@ -165,23 +168,23 @@ void expect_matrix_product() {
         std::memcpy(&sum, &c[m * 64 + n * 4], sizeof(sum));
         int64_t wide = sum;
         for (size_t k = 0; k < 4 * depth; ++k) {
-          const uint8_t x = a[m * 64 + k], y = b[k / 4 * 64 + n * 4 + k % 4];
-          wide += kSignedA ? static_cast<int8_t>(x) * y : x * static_cast<int8_t>(y);
+          wide += static_cast<OfA>(a[m * 64 + k]) * static_cast<OfB>(b[k / 4 * 64 + n * 4 + k % 4]);
         }
         const auto wrapped = static_cast<uint32_t>(wide);
         std::memcpy(&expected[m * 64 + n * 4], &wrapped, sizeof(wrapped));
       }
     }
-    EXPECT_EQ(int8_product<kSignedA>(TileModel(), config, a.data(), b.data(), c), expected);
+    EXPECT_EQ((int8_product<OfA, OfB>(TileModel(), config, a.data(), b.data(), c)), expected);
     if (cpu_features() & kCpuAmxInt8) {
-      EXPECT_EQ(int8_product<kSignedA>(TileUnit(), config, a.data(), b.data(), c), expected);
+      EXPECT_EQ((int8_product<OfA, OfB>(TileUnit(), config, a.data(), b.data(), c)), expected);
     }
   }
 }
 
 TEST(TileModel, Int8ProductIsAMatrixProduct) {
-  expect_matrix_product<true>();
-  expect_matrix_product<false>();
+  expect_matrix_product<int8_t, int8_t>();
+  expect_matrix_product<int8_t, uint8_t>();
+  expect_matrix_product<uint8_t, int8_t>();
 }
 
 TEST(TileModel, AgreesWithTheHardware) {

@@ -105,7 +105,8 @@ void Mla::run(const OpContext& ctx, std::span<const MlaRows> sequences, const Ma
     // All rows of few heads in a tile, since rows share the weights of their head; as many heads as
     // then fit, since they share the cache rows. But enough tiles for every thread.
     const size_t tiles = std::max(size_t{1}, ceil_div(threads, sequences.size()));
-    const size_t tile_rows = std::clamp(rows.num_rows, size_t{1}, kTileRows);
+    const size_t row_tiles = std::max(size_t{1}, ceil_div(rows.num_rows, kTileRows));
+    const size_t tile_rows = std::max(size_t{1}, ceil_div(rows.num_rows, row_tiles));
     const size_t group = std::min(kTileRows / tile_rows, ceil_div(heads, tiles));
     for (size_t r = 0; r < rows.num_rows; r += tile_rows) {
       for (size_t h = 0; h < heads; h += group) {

@@ -49,18 +49,7 @@ constinit const KernelTable kAmxKernels = {
     .name = "amx",
     .needs = kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni | kCpuAvx512Vbmi | kCpuAmxBf16 | kCpuAmxInt8,
     .matmul_nt = {nullptr, nullptr, nullptr, matmul_nt},
-    .matmul_nn = {},
     .matmul_q = {matmul_q<Q8>, matmul_q<Q4>, matmul_q<Q3>},
-    .latent = {},
-    .rms_norm = nullptr,
-    .silu_mul = nullptr,
-    .softmax_block = nullptr,
-    .add = nullptr,
-    .axpy = nullptr,
-    .scale = nullptr,
-    .f32_to_bf16 = nullptr,
-    .bf16_to_f32 = nullptr,
-    .f16_to_f32 = nullptr,
 };
 
 }  // namespace axk1

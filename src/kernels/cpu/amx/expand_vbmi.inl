@@ -3,9 +3,9 @@
 // anonymous namespace of a source file, after simd/quant_vnni.inl; includes nothing.
 
 constexpr size_t kStepGroups = 64 / kGroup;
-constexpr size_t kStepBytes = 64 * kPanel;  // of 64 columns of a panel
 
-// Sub-scales of two groups and what to add for them, in an order of bytes that only index_of knows.
+// Sub-scales of two groups and what to add for them, a byte each, in the order of the type; `index`
+// says for every byte of a quad where its row's is.
 struct StepScales {
   __m512i s, offset;  // 0 to kMaxSubScale; -10 s
 
@@ -33,7 +33,7 @@ inline __m512i row_index() {
                             _mm512_set1_epi32(0x01010101));
 }
 
-// Two groups of 32 columns, kStepBytes at out; with `one` the first of them, and then zeros.
+// Two groups of 32 columns, 1 KiB at out; with `one` the first of them, and then zeros.
 inline void expand_step(Q4, const uint8_t* sub_scales, const uint8_t* codes, bool one,
                         uint8_t* out) {
   const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(sub_scales));

@@ -33,21 +33,10 @@ extern constinit const KernelTable kAmxLatentKernels;
 constinit const KernelTable kAmxLatentKernels = {
     .name = "amx",
     .needs = kCpuAvx2 | kCpuAvx512 | kCpuAmxBf16 | kCpuAmxInt8,
-    .matmul_nt = {},
-    .matmul_nn = {},
     .latent = {{0.07f, latent_load_bf16_tiles, latent_attend_bf16_tiles<TileUnit>,
                 latent_store_bf16_tiles},
                {0.06f, latent_load_int8_tiles, latent_attend_int8_tiles<TileUnit>,
                 latent_store_int8_tiles}},
-    .rms_norm = nullptr,
-    .silu_mul = nullptr,
-    .softmax_block = nullptr,
-    .add = nullptr,
-    .axpy = nullptr,
-    .scale = nullptr,
-    .f32_to_bf16 = nullptr,
-    .bf16_to_f32 = nullptr,
-    .f16_to_f32 = nullptr,
 };
 
 }  // namespace axk1

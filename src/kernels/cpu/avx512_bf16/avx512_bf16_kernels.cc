@@ -74,17 +74,7 @@ constinit const KernelTable kAvx512Bf16Kernels = {
     .name = "avx512",
     .needs = kCpuAvx2 | kCpuAvx512 | kCpuAvx512Bf16,
     .matmul_nt = {nullptr, nullptr, nullptr, matmul_nt<BF16Dot>},
-    .matmul_nn = {},
     .latent = {{0.55f, latent_load_bf16, latent_attend_bf16<LatentBF16Dot>, latent_store_bf16}, {}},
-    .rms_norm = nullptr,
-    .silu_mul = nullptr,
-    .softmax_block = nullptr,
-    .add = nullptr,
-    .axpy = nullptr,
-    .scale = nullptr,
-    .f32_to_bf16 = nullptr,
-    .bf16_to_f32 = nullptr,
-    .f16_to_f32 = nullptr,
 };
 
 }  // namespace axk1

@@ -39,18 +39,7 @@ extern constinit const KernelTable kAvx512LatentKernels;
 constinit const KernelTable kAvx512LatentKernels = {
     .name = "avx512",
     .needs = kCpuAvx2 | kCpuAvx512 | kCpuAvx512Vnni,
-    .matmul_nt = {},
-    .matmul_nn = {},
     .latent = {{}, {0.3f, latent_load_int8, latent_attend_int8<VnniDot>, latent_store_int8}},
-    .rms_norm = nullptr,
-    .silu_mul = nullptr,
-    .softmax_block = nullptr,
-    .add = nullptr,
-    .axpy = nullptr,
-    .scale = nullptr,
-    .f32_to_bf16 = nullptr,
-    .bf16_to_f32 = nullptr,
-    .f16_to_f32 = nullptr,
 };
 
 }  // namespace axk1
