@@ -2,11 +2,13 @@
 // there is a unit, MatmulTest runs the same program on it, and the model is compared with it here.
 #include "kernels/cpu/tile_model.h"
 
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 
 #include "base/text.h"
 #include "kernels/kernel_test_util.h"
+#include "kernels/train_kernels.h"
 
 #if defined(__x86_64__)
 
@@ -26,6 +28,7 @@ namespace {
 #include "kernels/cpu/amx/transpose.inl"
 // Needs the above.
 #include "kernels/cpu/amx/matmul_tiles.inl"
+#include "kernels/cpu/amx_train/pair_tiles.inl"
 
 #pragma GCC pop_options
 
@@ -95,6 +98,47 @@ TEST(TileModel, ProgramAgreesWithRef) {
     compare(s);
   }
   std::printf("[ cases ] TileModel.ProgramAgreesWithRef: %zu\n", cases);
+}
+
+// Small integers, of which every sum is exact.
+TEST(TileModel, PairProductsAreExact) {
+  if (!(cpu_features() & kCpuAvx512)) GTEST_SKIP() << "skipped: no avx512";
+  std::mt19937 rng(5);
+  std::uniform_int_distribution<int> small(-8, 8);
+  const auto pair = [&] {
+    const auto bf16 = [&] { return uint32_t{f32_to_bf16(static_cast<float>(small(rng)))}; };
+    const uint32_t low = bf16();
+    return low | bf16() << 16;
+  };
+  for (const bool by_rows : {true, false}) {
+    for (const auto& [m, n, k] : {std::array<size_t, 3>{1, 1, 1},
+                                  {16, 16, 16},
+                                  {17, 64, 40},
+                                  {33, 33, 15},
+                                  {70, 50, 0},
+                                  {5, 48, 300}}) {
+      std::vector<uint32_t> a(m * k), b(k * kPairPanel);
+      std::generate(a.begin(), a.end(), pair);
+      std::generate(b.begin(), b.end(), pair);
+      std::vector<float> y(m * n, 3), expected = y;
+      const PairProductArgs args{.a = a.data(),
+                                 .a_row_stride = by_rows ? k : 1,
+                                 .a_step_stride = by_rows ? 1 : m,
+                                 .b = b.data(),
+                                 .y = y.data(),
+                                 .y_stride = n,
+                                 .m = m,
+                                 .n = n,
+                                 .k = k,
+                                 .accumulate = true};
+      TileModel unit;
+      pair_product_tiles(unit, args);
+      PairProductArgs plain = args;
+      plain.y = expected.data();
+      select_train_kernels(0).pair_product(plain);
+      EXPECT_EQ(y, expected) << m << " x " << n << " x " << k;
+    }
+  }
 }
 
 TEST(TileModel, IntegersAreExact) {

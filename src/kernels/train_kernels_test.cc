@@ -27,6 +27,7 @@ class TrainKernelTest : public ::testing::TestWithParam<const TrainKernels*> {
     return values;
   }
   float narrow(float x) { return bf16_to_f32(f32_to_bf16(x)); }
+  void expect_pair_product(size_t m, size_t n, size_t k, bool accumulate, bool by_rows);
   std::mt19937 random_{7};
 };
 
@@ -37,58 +38,97 @@ constexpr double kUnit = 0x1p-24;
 const std::vector<size_t> kSizes = {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128};
 
 // Two roundings for each pair; denormals, which may be taken as zero, do not occur.
+void TrainKernelTest::expect_pair_product(size_t m, size_t n, size_t k, bool accumulate,
+                                          bool by_rows) {
+  const std::vector<float> a = normal(2 * k * m), b = normal(2 * k * kPairPanel);
+  std::vector<uint32_t> a_words(k * m + 1), b_words(k * kPairPanel + 1);
+  const size_t row_stride = by_rows ? k : 1, step_stride = by_rows ? 1 : m;
+  for (size_t p = 0; p < k; ++p) {
+    for (size_t i = 0; i < m; ++i) {
+      table().pack_pairs(&a[2 * p * m + i], &a[(2 * p + 1) * m + i],
+                         &a_words[i * row_stride + p * step_stride], 1);
+    }
+    table().pack_pairs(&b[2 * p * kPairPanel], &b[(2 * p + 1) * kPairPanel],
+                       &b_words[p * kPairPanel], kPairPanel);
+  }
+  const std::vector<float> before = normal(m * (n + 3));
+  std::vector<float> y = before;
+  table().pair_product({.a = a_words.data(),
+                        .a_row_stride = row_stride,
+                        .a_step_stride = step_stride,
+                        .b = b_words.data(),
+                        .y = y.data(),
+                        .y_stride = n + 3,
+                        .m = m,
+                        .n = n,
+                        .k = k,
+                        .accumulate = accumulate});
+  for (size_t i = 0; i < m; ++i) {
+    for (size_t j = 0; j < n + 3; ++j) {
+      const float old = before[i * (n + 3) + j], found = y[i * (n + 3) + j];
+      if (j >= n) {
+        ASSERT_EQ(found, old) << "beyond n";
+        continue;
+      }
+      double sum = accumulate ? double{old} : 0.0, size = std::abs(sum);
+      for (size_t s = 0; s < 2 * k; ++s) {
+        const double product = double{narrow(a[s * m + i])} * double{narrow(b[s * kPairPanel + j])};
+        sum += product;
+        size += std::abs(product);
+      }
+      ASSERT_NEAR(found, sum, static_cast<double>(2 * k + 1) * kUnit * size)
+          << m << " x " << n << ", k " << k << " at " << i << ", " << j;
+    }
+  }
+}
+
 TEST_P(TrainKernelTest, PairProductIsTheSumOfProducts) {
-  for (size_t m : {1, 2, 3, 5, 6, 7, 11, 12, 13, 25}) {
-    for (size_t n : {1, 15, 16, 17, 32, 47, 48, 63, 64}) {
-      for (size_t k : {0, 1, 2, 9}) {
-        for (const bool accumulate : {false, true}) {
-          // a by rows, and by columns as a product over tokens has it.
-          for (const bool by_rows : {true, false}) {
-            const std::vector<float> a = normal(2 * k * m), b = normal(2 * k * kPairPanel);
-            std::vector<uint32_t> a_words(k * m + 1), b_words(k * kPairPanel + 1);
-            const size_t row_stride = by_rows ? k : 1, step_stride = by_rows ? 1 : m;
-            for (size_t p = 0; p < k; ++p) {
-              for (size_t i = 0; i < m; ++i) {
-                table().pack_pairs(&a[2 * p * m + i], &a[(2 * p + 1) * m + i],
-                                   &a_words[i * row_stride + p * step_stride], 1);
-              }
-              table().pack_pairs(&b[2 * p * kPairPanel], &b[(2 * p + 1) * kPairPanel],
-                                 &b_words[p * kPairPanel], kPairPanel);
-            }
-            const std::vector<float> before = normal(m * (n + 3));
-            std::vector<float> y = before;
-            table().pair_product({.a = a_words.data(),
-                                  .a_row_stride = row_stride,
-                                  .a_step_stride = step_stride,
-                                  .b = b_words.data(),
-                                  .y = y.data(),
-                                  .y_stride = n + 3,
-                                  .m = m,
-                                  .n = n,
-                                  .k = k,
-                                  .accumulate = accumulate});
-            for (size_t i = 0; i < m; ++i) {
-              for (size_t j = 0; j < n + 3; ++j) {
-                const float old = before[i * (n + 3) + j], found = y[i * (n + 3) + j];
-                if (j >= n) {
-                  ASSERT_EQ(found, old) << "beyond n";
-                  continue;
-                }
-                double sum = accumulate ? double{old} : 0.0, size = std::abs(sum);
-                for (size_t s = 0; s < 2 * k; ++s) {
-                  const double product =
-                      double{narrow(a[s * m + i])} * double{narrow(b[s * kPairPanel + j])};
-                  sum += product;
-                  size += std::abs(product);
-                }
-                ASSERT_NEAR(found, sum, static_cast<double>(2 * k + 1) * kUnit * size)
-                    << m << " x " << n << ", k " << k << " at " << i << ", " << j;
-              }
-            }
-          }
+  for (const bool accumulate : {false, true}) {
+    // a by rows, and by columns as a product over tokens has it.
+    for (const bool by_rows : {true, false}) {
+      for (size_t m : {1, 2, 3, 5, 6, 7, 11, 12, 13, 25}) {
+        for (size_t n : {1, 15, 16, 17, 32, 47, 48, 63, 64}) {
+          for (size_t k : {0, 1, 2, 9}) expect_pair_product(m, n, k, accumulate, by_rows);
         }
       }
+      // Around what fits tiles, and cuts of long sums.
+      for (size_t m : {16, 17, 33, 48}) {
+        for (size_t n : {16, 33, 49}) {
+          for (size_t k : {16, 31, 33}) expect_pair_product(m, n, k, accumulate, by_rows);
+        }
+      }
+      for (size_t k : {128, 256, 257, 530}) expect_pair_product(35, 34, k, accumulate, by_rows);
     }
+  }
+}
+
+TEST_P(TrainKernelTest, RowsOfAPairProductDoNotDependOnTheOthers) {
+  constexpr size_t kRows = 39, kSteps = 277, kCols = 45;
+  const std::vector<float> even = normal(kRows * kSteps), odd = normal(kRows * kSteps);
+  const std::vector<float> b_even = normal(kSteps * kPairPanel),
+                           b_odd = normal(kSteps * kPairPanel);
+  std::vector<uint32_t> a(even.size()), b(b_even.size());
+  table().pack_pairs(even.data(), odd.data(), a.data(), a.size());
+  table().pack_pairs(b_even.data(), b_odd.data(), b.data(), b.size());
+  const auto multiply = [&](size_t row, size_t rows) {
+    std::vector<float> y(rows * kCols);
+    table().pair_product({.a = a.data() + row * kSteps,
+                          .a_row_stride = kSteps,
+                          .a_step_stride = 1,
+                          .b = b.data(),
+                          .y = y.data(),
+                          .y_stride = kCols,
+                          .m = rows,
+                          .n = kCols,
+                          .k = kSteps,
+                          .accumulate = false});
+    return y;
+  };
+  const std::vector<float> whole = multiply(0, kRows);
+  for (const auto& [row, rows] : {std::pair<size_t, size_t>{0, 1}, {17, 1}, {38, 1}, {5, 20}}) {
+    const auto from = whole.begin() + static_cast<std::ptrdiff_t>(row * kCols);
+    const std::vector<float> expected(from, from + static_cast<std::ptrdiff_t>(rows * kCols));
+    EXPECT_EQ(multiply(row, rows), expected) << rows << " rows from " << row;
   }
 }
 

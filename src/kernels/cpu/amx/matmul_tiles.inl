@@ -15,10 +15,6 @@ constexpr size_t kBlocksM = 4;             // passes while those are in L2
 constexpr size_t kBlockN = 1024;           // rows of w that share a packing of x
 constexpr size_t kBlockK = 1024;
 
-inline size_t min_of(size_t a, size_t b) {
-  return a < b ? a : b;
-}
-
 // Two tiles b for each step of kTileK: the first and the last 16 of kBlockM rows.
 struct PackedX {
   alignas(64) uint32_t pairs[kBlockK / kTileK][2][kTileRows][kTileRows];
