@@ -1,4 +1,4 @@
-// axk1 data: texts made into token shards, and a look at shards.
+// axk1 data: texts made into token shards, a look at shards, and generated tasks.
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
@@ -13,9 +13,11 @@
 #include "data/token_shard.h"
 #include "data/tokenizer_hash.h"
 #include "formats/k1pack.h"
+#include "io/atomic_file.h"
 #include "io/checksum.h"
 #include "io/file.h"
 #include "parallel/topology.h"
+#include "tasks/generate.h"
 
 namespace axk1 {
 namespace {
@@ -27,6 +29,9 @@ struct DataArguments {
   std::vector<std::string> shards;
   int threads = 0;
   bool json = false;
+  TaskSetOptions tasks;
+  std::string mode = "both";
+  std::vector<std::string> languages;
 };
 
 std::string percent(uint64_t part, uint64_t whole) {
@@ -121,6 +126,28 @@ void run_verify(const DataArguments& arguments) {
   if (arguments.json) print_out(json::to_text(json::object{{"shards", std::move(all)}}) + "\n");
 }
 
+void run_tasks(const DataArguments& arguments) {
+  TaskSetOptions options = arguments.tasks;
+  if (arguments.mode != "both") {
+    options.modes = {arguments.mode == "think" ? TaskMode::kThink : TaskMode::kNoThink};
+  }
+  if (!arguments.languages.empty()) options.languages.clear();
+  for (const std::string& language : arguments.languages) {
+    options.languages.push_back(language == "ko" ? TaskLanguage::kKorean : TaskLanguage::kEnglish);
+  }
+  AtomicFile file(arguments.out);
+  uint64_t bytes = 0, lines = 0;
+  generate_tasks(options, [&](const json::object& row) {
+    const std::string line = json::to_text(row) + "\n";
+    file.write_at(bytes, std::as_bytes(std::span(line)));
+    bytes += line.size();
+    ++lines;
+  });
+  file.commit();
+  print_out(cat(arguments.out, ": ", with_commas(lines), " conversations of ",
+                with_commas(options.count), " questions\n"));
+}
+
 }  // namespace
 
 void add_data_command(CLI::App& app) {
@@ -150,6 +177,37 @@ void add_data_command(CLI::App& app) {
   verify->add_option("SHARDS", arguments->shards, "Files")->required();
   verify->add_flag("--json", arguments->json, "Print one JSON object");
   verify->callback([arguments] { run_verify(*arguments); });
+
+  CLI::App* tasks = command->add_subcommand(
+      "tasks", "Generate questions with exact answers, as conversations to train and evaluate on");
+  tasks->add_option("--out", arguments->out, "The file to write: JSON lines")->required();
+  tasks->add_option("--count", arguments->tasks.count, "Questions (default: 1000)")
+      ->check(CLI::PositiveNumber);
+  tasks->add_option("--seed", arguments->tasks.seed, "Other seeds, other questions (default: 1)");
+  tasks
+      ->add_option("--kinds", arguments->tasks.kinds,
+                   "Kinds or groups of them, separated by commas; all when absent")
+      ->delimiter(',');
+  tasks->add_option("--languages", arguments->languages, "ko, en or both (default: ko,en)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"ko", "en"}));
+  tasks
+      ->add_option("--mode", arguments->mode,
+                   "think: with a working; no_think; both (default): each question in both")
+      ->check(CLI::IsMember({"think", "no_think", "both"}));
+  tasks->add_flag("--held-out", arguments->tasks.held_out,
+                  "Problems that files written without this flag never have");
+  std::string kinds;
+  for (std::string_view last; const TaskKind& kind : task_kinds()) {
+    if (kind.group != last) kinds += cat("\n  ", last = kind.group, ":");
+    kinds += cat(" ", kind.name);
+  }
+  tasks->footer(cat("Groups and kinds:", kinds,
+                    "\n\nExample:\n"
+                    "  build/release/axk1 data tasks --count 20000 --out build/tasks.jsonl\n"
+                    "  build/release/axk1 data tasks --count 500 --held-out --out "
+                    "build/tasks-held-out.jsonl"));
+  tasks->callback([arguments] { run_tasks(*arguments); });
 }
 
 }  // namespace axk1

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "data/tokenizer_hash.h"
 #include "io/checksum.h"
 #include "io/file.h"
@@ -45,6 +47,26 @@ TEST(DataCommand, PreparesWhatTheExampleNames) {
   EXPECT_EQ(
       axk1({"data", "prepare", testing::testdata("data/prepare.json"), "--out", out}).exit_code, 1)
       << "it is there already";
+}
+
+TEST(DataCommand, GeneratesTasks) {
+  const testing::TempDir dir;
+  const std::string out = dir.path() + "/tasks.jsonl";
+  const ProcessResult result = axk1({"data", "tasks", "--count", "12", "--kinds", "strings,add",
+                                     "--languages", "en", "--mode", "think", "--out", out});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("12 conversations of 12 questions"));
+  const std::string text = read_file(out);
+  EXPECT_EQ(std::ranges::count(text, '\n'), 12);
+  const json::value row = json::parse(text.substr(0, text.find('\n')), "line");
+  EXPECT_EQ(row.at("task").at("kind"), "add");
+  EXPECT_EQ(row.at("task").at("language"), "en");
+  EXPECT_FALSE(row.at("messages").at(1).at("reasoning_content").get_string().empty());
+
+  const ProcessResult unknown = axk1({"data", "tasks", "--kinds", "sums", "--out", out});
+  EXPECT_EQ(unknown.exit_code, 1);
+  EXPECT_THAT(unknown.err, HasSubstr("found \"sums\", expected one of add, "));
+  EXPECT_EQ(read_file(out), text) << "as it was";
 }
 
 TEST(DataCommand, Errors) {
