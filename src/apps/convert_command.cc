@@ -75,9 +75,10 @@ PackResult make_k1pack(const ConvertArguments& a, const std::string& out, Thread
         shape_of(a), out, {.recipe = recipe_of(a), .seed = a.seed, .progress = progress}, pool);
   }
   const Checkpoint source = open_checkpoint(a.paths[0]);
-  if (source.summary.num_mtp_tensors > 0) {
-    print_err(cat("leaving out ", source.summary.num_mtp_tensors,
-                  " tensors of multi-token prediction, which are not computed\n"));
+  if (source.summary.num_unused_tensors > 0) {
+    print_err(cat("leaving out ", source.summary.num_unused_tensors,
+                  " tensors that are not computed: rotary buffers, further layers of multi-token "
+                  "prediction, copies of embedding and head in them\n"));
   }
   ConvertOptions options{.recipe = recipe_of(a), .progress = progress};
   std::optional<Importance> importance;

@@ -30,7 +30,7 @@ struct InspectOptions {
   bool verify = false;
 };
 
-// The tensors of one class in a checkpoint.
+// The tensors of one class in a checkpoint, without those of multi-token prediction.
 struct StoredClass {
   uint64_t tensors = 0, parameters = 0, bytes = 0;
   std::set<std::string> types;
@@ -72,6 +72,7 @@ bool has_weights(const std::string& path) {
 std::map<TensorClass, StoredClass> classes_of(const Checkpoint& checkpoint) {
   std::map<TensorClass, StoredClass> classes;
   for (const CheckpointTensor& tensor : checkpoint.tensors) {
+    if (tensor.layer >= checkpoint.config.num_hidden_layers) continue;  // counted apart
     StoredClass& stored = classes[tensor_class_of(tensor.name, tensor.shape)];
     uint64_t parameters = 1;
     for (uint64_t extent : tensor.shape) parameters *= extent;
@@ -235,6 +236,7 @@ json::object to_json(const Inspection& found) {
                          {"router_bias", s.has_router_bias},
                          {"mtp_tensors", s.num_mtp_tensors},
                          {"mtp_parameters", s.mtp_parameters},
+                         {"mtp_bytes", s.mtp_bytes},
                          {"unused_tensors", s.num_unused_tensors},
                          {"records", s.num_records}};
     out["bits_per_weight"] = bits_per_weight(found.weight_bytes, s.parameters);
@@ -334,8 +336,9 @@ void print_text(const Inspection& found) {
                                  s.has_router_bias ? ", router bias" : "",
                                  s.num_records ? cat(", ", s.num_records, " records") : ""));
     if (s.num_mtp_tensors > 0) {
-      print_line("not computed", cat(s.num_mtp_tensors, " tensors of multi-token prediction, ",
-                                     with_commas(s.mtp_parameters), " parameters"));
+      print_line("drafts", cat("besides, a layer of multi-token prediction: ", s.num_mtp_tensors,
+                               " tensors, ", with_commas(s.mtp_parameters), " parameters, ",
+                               human_bytes(s.mtp_bytes)));
     }
   }
   if (found.verified) {

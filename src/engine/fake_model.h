@@ -39,7 +39,7 @@ class FakeModel : public StepModel {
   size_t max_step_tokens() const override { return options_.step_tokens; }
   ModelMemory memory() const override { return {}; }
   KvCache new_cache() const override { return KvCache(config_, CacheDType::kF32); }
-  size_t block_bytes() const override { return KvCache::block_bytes(config_, CacheDType::kF32); }
+  size_t block_bytes() const override { return new_cache().block_bytes(); }
   uint64_t fingerprint() const override { return options_.seed; }
 
   // The state behind a token, given the one before it; a line begins with the seed.

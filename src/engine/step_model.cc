@@ -73,9 +73,7 @@ class EngineModel : public StepModel {
   KvCache new_cache() const override {
     return KvCache(engine_.config(), engine_.forward().cache_dtype());
   }
-  size_t block_bytes() const override {
-    return KvCache::block_bytes(engine_.config(), engine_.forward().cache_dtype());
-  }
+  size_t block_bytes() const override { return new_cache().block_bytes(); }
   uint64_t fingerprint() const override {
     return weights_fingerprint(engine_) ^
            checksum64(cache_dtype_name(engine_.forward().cache_dtype()));
@@ -117,7 +115,7 @@ class NullModel : public StepModel {
   size_t max_step_tokens() const override { return engine_.forward().options().max_batch_tokens; }
   ModelMemory memory() const override { return {}; }
   KvCache new_cache() const override { return KvCache(config_, CacheDType::kF32); }
-  size_t block_bytes() const override { return KvCache::block_bytes(config_, CacheDType::kF32); }
+  size_t block_bytes() const override { return new_cache().block_bytes(); }
   uint64_t fingerprint() const override { return 0; }
 
   void run(std::span<const SequenceInput> batch) override {

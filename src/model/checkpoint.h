@@ -19,7 +19,7 @@ struct CheckpointTensor {
   std::vector<uint64_t> shape;       // [size] or [rows, cols]
   std::span<const std::byte> bytes;  // need not be aligned for the type
   std::string_view file;             // path
-  int64_t layer = -1;                // -1: none
+  int64_t layer = -1;                // -1: none; num_hidden_layers: the MTP layer
   int64_t expert = -1;               // of a routed expert
 };
 
@@ -28,7 +28,7 @@ struct Checkpoint {
   std::string path;
   NamedFiles files;  // config.json, tokenizer.json, ...
   ModelConfig config;
-  std::vector<CheckpointTensor> tensors;  // embedding, layers in order, head
+  std::vector<CheckpointTensor> tensors;  // embedding, layers in order, MTP layer, head
   CheckpointSummary summary;
 
   // What load_weights would compute in by itself.
@@ -39,7 +39,8 @@ struct Checkpoint {
 };
 
 // What a checkpoint of this config holds, in the order of Checkpoint::tensors: one tensor per
-// expert, of the config's type, with a router bias, without bytes.
+// expert, of the config's type, with a router bias, and with an MTP layer if it names any, without
+// bytes.
 std::vector<CheckpointTensor> expected_tensors(const ModelConfig& config);
 
 // A Hugging Face directory or a k1pack file, checked as load_weights does; nothing is converted.

@@ -54,7 +54,9 @@ struct ModelConfig {
   int64_t n_group = 1;
   int64_t topk_group = 1;
   int64_t max_position_embeddings = 0;
-  int64_t num_nextn_predict_layers = 0;  // MTP layers; read past, not computed
+  // Multi-token-prediction layers that training has. Of a checkpoint its tensors decide: releases
+  // name layers here that they do not carry (model/weights.h, MtpWeights).
+  int64_t num_nextn_predict_layers = 0;
 
   double routed_scaling_factor = 1;
   double rms_norm_eps = 1e-6;
@@ -85,6 +87,9 @@ struct ModelConfig {
 
   int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
   int64_t num_moe_layers() const;
+  // A multi-token-prediction layer is of the mixture where the model has any such layer (as in
+  // SGLang's deepseek_nextn.py), else dense.
+  bool mtp_layer_is_moe() const { return num_moe_layers() > 0; }
 
   // Factor of q.k before the softmax: qk_head_dim^-0.5, times the squared YaRN mscale when
   // mscale_all_dim is not 0 (modeling_deepseek_v3.py, DeepseekV3Attention).

@@ -68,8 +68,9 @@ Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const K
   x_ = f32(hidden);
   if (dtype_ == DType::kBF16) x16_ = Buffer(tokens * hidden * sizeof(uint16_t));
   if (weights.any_quantized()) {
-    const size_t widest = std::max(
-        {hidden, static_cast<size_t>(config.q_lora_rank), shape.num_heads * shape.v_head_dim});
+    const size_t widest =
+        std::max({weights.mtp ? 2 * hidden : hidden, static_cast<size_t>(config.q_lora_rank),
+                  shape.num_heads * shape.v_head_dim});
     xq_ = Buffer(tokens * activation_row_bytes(widest));
   }
   cos_ = f32(inv_freq_.size());
@@ -88,7 +89,19 @@ Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const K
   position_of_.reserve(tokens);
   token_of_.reserve(tokens);
   logit_rows_.reserve(tokens);
+  source_rows_.reserve(tokens);
+  sequences_.reserve(tokens);
   mla_rows_.reserve(tokens);
+}
+
+void Forward::reserve_mtp() {
+  AXK1_CHECK(weights_.mtp.has_value());
+  const size_t width = 2 * static_cast<size_t>(config_.hidden_size);
+  if (pair_.size_bytes() == 0) pair_ = Buffer(options_.max_batch_tokens * width * sizeof(float));
+}
+
+std::span<const float> Forward::hidden_rows(const Buffer& x) const {
+  return {x.as<float>(), num_tokens_ * static_cast<size_t>(config_.hidden_size)};
 }
 
 // y = rms_norm(x) for every token.
@@ -119,45 +132,6 @@ ActivationView Forward::activations(const Buffer& x, size_t cols,
   return view;
 }
 
-void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observer) {
-  ctx_.observer = observer ? observer->products() : nullptr;
-  embed(batch);
-  const size_t hidden = static_cast<size_t>(config_.hidden_size);
-  const float eps = static_cast<float>(config_.rms_norm_eps);
-  const auto rows = [&](const Buffer& x) {
-    return std::span<const float>(x.as<float>(), num_tokens_ * hidden);
-  };
-  if (observer) observer->hidden(0, rows(hidden_));
-
-  for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
-    const LayerWeights& w = weights_.layers[layer];
-
-    norm_rows(hidden_.as<float>(), w.input_layernorm, eps, x_.as<float>());
-    const bool narrow = layer + 1 == weights_.layers.size() && num_logit_rows_ < num_tokens_ &&
-                        !(observer && observer->needs_every_row());
-    attention(layer, batch, narrow);
-    if (observer) observer->attn_out(layer, rows(out_));
-
-    // h += attention; x = the norm of that, and in bf16 what a bf16 MLP multiplies.
-    ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
-      for (size_t t = begin; t < end; ++t) {
-        float* h_row = hidden_.as<float>() + t * hidden;
-        float* x_row = x_.as<float>() + t * hidden;
-        ctx_.kernels.add(out_.as<float>() + t * hidden, h_row, hidden);
-        ctx_.kernels.rms_norm(h_row, w.post_attention_layernorm.data(), eps, x_row, hidden);
-        if (dtype_ == DType::kBF16) {
-          ctx_.kernels.f32_to_bf16(x_row, x16_.as<uint16_t>() + t * hidden, hidden);
-        }
-      }
-    });
-    mlp(layer, observer);
-    if (observer) observer->mlp_out(layer, rows(out_));
-    if (observer) observer->hidden(layer + 1, rows(hidden_));
-  }
-  for (const SequenceInput& sequence : batch) sequence.cache->advance(sequence.tokens.size());
-  ctx_.observer = nullptr;
-}
-
 namespace {
 
 // y [cols] = one row of an embedding table.
@@ -179,40 +153,140 @@ void embedding_row(const KernelTable& kernels, const MatrixView& table, size_t r
 
 }  // namespace
 
-// h = embedding of every token; positions, rotary angles, and which rows will want logits.
-void Forward::embed(std::span<const SequenceInput> batch) {
+void Forward::run(std::span<const SequenceInput> batch, ForwardObserver* observer) {
+  ctx_.observer = observer ? observer->products() : nullptr;
+  begin_batch();
+  bool every_row = observer && observer->needs_every_row();
+  for (const SequenceInput& input : batch) {
+    AXK1_CHECK(!input.tokens.empty() && input.cache);
+    add_sequence({.cache = input.cache,
+                  .position = input.cache->length(),
+                  .num_tokens = input.tokens.size(),
+                  .num_logits = input.all_logits ? input.tokens.size() : 1,
+                  .mla_form = input.mla_form},
+                 input.tokens);
+    every_row = every_row || input.all_hidden;
+  }
+  embed();
+  if (observer) observer->hidden(0, hidden_rows(hidden_));
+  for (size_t layer = 0; layer < weights_.layers.size(); ++layer) {
+    const bool last = layer + 1 == weights_.layers.size();
+    run_layer(layer, weights_.layers[layer], last && num_logit_rows_ < num_tokens_ && !every_row,
+              observer);
+    if (observer) observer->hidden(layer + 1, hidden_rows(hidden_));
+  }
+  last_norm_ = &weights_.norm;
+  for (const SequenceInput& input : batch) input.cache->advance(input.tokens.size());
+  ctx_.observer = nullptr;
+}
+
+void Forward::run_mtp(std::span<const MtpInput> batch) {
+  AXK1_CHECK(weights_.mtp && pair_.size_bytes() && last_norm_);
+  const MtpWeights& w = *weights_.mtp;
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
-  const MatrixView& table = weights_.embed_tokens;
-  const float scaling = static_cast<float>(config_.rope_attention_scaling());
-  const size_t half = inv_freq_.size();
+  const float eps = static_cast<float>(config_.rms_norm_eps);
+  const size_t num_rows_before = num_tokens_;
+  begin_batch();
+  for (const MtpInput& input : batch) {
+    AXK1_CHECK(!input.tokens.empty() && input.cache);
+    AXK1_CHECK(input.cache->num_layers() > weights_.layers.size());
+    AXK1_CHECK(input.first_row + input.tokens.size() <= num_rows_before);
+    for (size_t i = 0; i < input.tokens.size(); ++i) source_rows_.push_back(input.first_row + i);
+    add_sequence({.cache = input.cache,
+                  .position = input.position,
+                  .num_tokens = input.tokens.size(),
+                  .num_logits = input.logits ? size_t{1} : 0,
+                  .mla_form = input.mla_form},
+                 input.tokens);
+  }
+  ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      float* row = x_.as<float>() + t * hidden;
+      float* pair = pair_.as<float>() + t * 2 * hidden;
+      embedding_row(ctx_.kernels, weights_.embed_tokens, static_cast<size_t>(token_of_[t]), row);
+      ctx_.kernels.rms_norm(row, w.enorm.data(), eps, pair, hidden);
+      const float* h = hidden_.as<float>() + source_rows_[t] * hidden;
+      ctx_.kernels.rms_norm(h, last_norm_->data(), eps, row, hidden);
+      ctx_.kernels.rms_norm(row, w.hnorm.data(), eps, pair + hidden, hidden);
+      make_angles(t);
+    }
+  });
+  matmul(ctx_, matmul_task(activations(pair_, 2 * hidden, std::array{&w.eh_proj}), w.eh_proj,
+                           num_tokens_, hidden_.as<float>(), hidden));
+  run_layer(weights_.layers.size(), w.layer, num_logit_rows_ < num_tokens_, nullptr);
+  last_norm_ = &w.norm;
+}
+
+// hidden += attention, hidden += mlp, of all rows or of those that get logits.
+void Forward::run_layer(size_t layer, const LayerWeights& w, bool narrow,
+                        ForwardObserver* observer) {
+  const size_t hidden = static_cast<size_t>(config_.hidden_size);
+  const float eps = static_cast<float>(config_.rms_norm_eps);
+  norm_rows(hidden_.as<float>(), w.input_layernorm, eps, x_.as<float>());
+  attention(layer, w, narrow);
+  if (num_tokens_ == 0) return;
+  if (observer) observer->attn_out(layer, hidden_rows(out_));
+
+  // h += attention; x = the norm of that, and in bf16 what a bf16 MLP multiplies.
+  ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
+    for (size_t t = begin; t < end; ++t) {
+      float* h_row = hidden_.as<float>() + t * hidden;
+      float* x_row = x_.as<float>() + t * hidden;
+      ctx_.kernels.add(out_.as<float>() + t * hidden, h_row, hidden);
+      ctx_.kernels.rms_norm(h_row, w.post_attention_layernorm.data(), eps, x_row, hidden);
+      if (dtype_ == DType::kBF16) {
+        ctx_.kernels.f32_to_bf16(x_row, x16_.as<uint16_t>() + t * hidden, hidden);
+      }
+    }
+  });
+  mlp(layer, w, observer);
+  if (observer) observer->mlp_out(layer, hidden_rows(out_));
+}
+
+void Forward::begin_batch() {
+  num_tokens_ = 0;
+  sequences_.clear();
   cache_of_.clear();
   position_of_.clear();
   token_of_.clear();
   logit_rows_.clear();
-  num_tokens_ = 0;
-  for (const SequenceInput& sequence : batch) {
-    AXK1_CHECK(!sequence.tokens.empty() && sequence.cache);
-    AXK1_CHECK(sequence.cache->dtype() == cache_dtype_);
-    AXK1_CHECK(sequence.cache->capacity() >= sequence.cache->length() + sequence.tokens.size());
-    AXK1_CHECK(num_tokens_ + sequence.tokens.size() <= options_.max_batch_tokens);
-    for (size_t i = 0; i < sequence.tokens.size(); ++i) {
-      AXK1_CHECK(sequence.tokens[i] >= 0 && static_cast<size_t>(sequence.tokens[i]) < table.rows);
-      cache_of_.push_back(sequence.cache);
-      position_of_.push_back(sequence.cache->length() + i);
-      token_of_.push_back(sequence.tokens[i]);
-      if (sequence.all_logits || i + 1 == sequence.tokens.size()) {
-        logit_rows_.push_back(static_cast<uint32_t>(num_tokens_));
-      }
-      ++num_tokens_;
+  source_rows_.clear();
+}
+
+// Positions, tokens, and which rows will want logits.
+void Forward::add_sequence(const Sequence& s, std::span<const int32_t> tokens) {
+  AXK1_CHECK(s.cache->dtype() == cache_dtype_);
+  AXK1_CHECK(s.cache->capacity() >= s.position + s.num_tokens);
+  AXK1_CHECK(num_tokens_ + s.num_tokens <= options_.max_batch_tokens);
+  for (size_t i = 0; i < s.num_tokens; ++i) {
+    AXK1_CHECK(tokens[i] >= 0 && static_cast<size_t>(tokens[i]) < weights_.embed_tokens.rows);
+    cache_of_.push_back(s.cache);
+    position_of_.push_back(s.position + i);
+    token_of_.push_back(tokens[i]);
+    if (i + s.num_logits >= s.num_tokens) {
+      logit_rows_.push_back(static_cast<uint32_t>(num_tokens_));
     }
+    ++num_tokens_;
   }
   num_logit_rows_ = logit_rows_.size();
+  sequences_.push_back(s);
+}
+
+// Rotary angles of a row.
+void Forward::make_angles(size_t t) {
+  const size_t half = inv_freq_.size();
+  rope_angles(position_of_[t], inv_freq_, static_cast<float>(config_.rope_attention_scaling()),
+              cos_.as<float>() + t * half, sin_.as<float>() + t * half);
+}
+
+// h = embedding of every token.
+void Forward::embed() {
+  const size_t hidden = static_cast<size_t>(config_.hidden_size);
   ctx_.pool.parallel_for(num_tokens_, 1, [&](size_t begin, size_t end) {
     for (size_t t = begin; t < end; ++t) {
-      embedding_row(ctx_.kernels, table, static_cast<size_t>(token_of_[t]),
+      embedding_row(ctx_.kernels, weights_.embed_tokens, static_cast<size_t>(token_of_[t]),
                     hidden_.as<float>() + t * hidden);
-      rope_angles(position_of_[t], inv_freq_, scaling, cos_.as<float>() + t * half,
-                  sin_.as<float>() + t * half);
+      make_angles(t);
     }
   });
 }
@@ -237,8 +311,7 @@ void Forward::keep_logit_rows() {
 }
 
 // out = o_proj(attention(x)), of all rows or of those that get logits.
-void Forward::attention(size_t layer, std::span<const SequenceInput> batch, bool narrow) {
-  const LayerWeights& w = weights_.layers[layer];
+void Forward::attention(size_t layer, const LayerWeights& w, bool narrow) {
   const MlaShape shape = mla_shape(config_);
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
   const size_t q_lora = static_cast<size_t>(config_.q_lora_rank);
@@ -255,13 +328,14 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch, bool
   const MatmulTask kv_a = task(x, w.kv_a_proj_with_mqa, kv_a_);
   if (narrow) {
     matmul(ctx_, kv_a);
-    write_cache(layer);
+    write_cache(layer, w);
     keep_logit_rows();
+    if (num_tokens_ == 0) return;
     x = activations(x_, hidden, std::array{&q_in});
     matmul(ctx_, task(x, q_in, q_first));
   } else {
     matmul(ctx_, std::array{kv_a, task(x, q_in, q_first)});
-    write_cache(layer);
+    write_cache(layer, w);
   }
   if (q_lora) {
     norm_rows(q_a_.as<float>(), w.q_a_layernorm, eps, q_a_.as<float>());
@@ -283,15 +357,15 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch, bool
 
   mla_rows_.clear();
   size_t t = 0;
-  for (const SequenceInput& sequence : batch) {
-    const size_t tokens = sequence.tokens.size();
-    const size_t num_rows = narrow && !sequence.all_logits ? 1 : tokens;
+  for (const Sequence& sequence : sequences_) {
+    const size_t num_rows = narrow ? sequence.num_logits : sequence.num_tokens;
+    if (num_rows == 0) continue;
     mla_rows_.push_back({.q = q_.as<float>() + t * q_width,
                          .out = attn_.as<float>() + t * shape.num_heads * shape.v_head_dim,
                          .num_rows = num_rows,
-                         .first_position = sequence.cache->length() + tokens - num_rows,
+                         .first_position = sequence.position + sequence.num_tokens - num_rows,
                          .blocks = sequence.cache->blocks(layer),
-                         .num_step_rows = tokens,
+                         .num_step_rows = sequence.num_tokens,
                          .form = sequence.mla_form});
     t += num_rows;
   }
@@ -302,8 +376,7 @@ void Forward::attention(size_t layer, std::span<const SequenceInput> batch, bool
 }
 
 // The cache row of every token: the normed latent and the rotated shared key.
-void Forward::write_cache(size_t layer) {
-  const LayerWeights& w = weights_.layers[layer];
+void Forward::write_cache(size_t layer, const LayerWeights& w) {
   const MlaShape shape = mla_shape(config_);
   const size_t lora = shape.kv_lora_rank, latent = shape.latent_dim();
   const size_t half = shape.qk_rope_head_dim / 2;
@@ -321,8 +394,7 @@ void Forward::write_cache(size_t layer) {
 }
 
 // out = MLP or MoE of x, with the post-MLP norm; h += out.
-void Forward::mlp(size_t layer, ForwardObserver* observer) {
-  const LayerWeights& w = weights_.layers[layer];
+void Forward::mlp(size_t layer, const LayerWeights& w, ForwardObserver* observer) {
   const size_t hidden = static_cast<size_t>(config_.hidden_size);
   const bool bf16 = dtype_ == DType::kBF16;
   const ExpertWeights& routed = w.is_moe ? w.experts[0] : w.mlp;
@@ -386,8 +458,8 @@ void Forward::reserve_logits(size_t rows) {
 
 size_t Forward::scratch_bytes() const {
   size_t bytes = mla_.scratch_bytes() + moe_.scratch_bytes();
-  for (const Buffer* buffer : {&hidden_, &x_, &x16_, &xq_, &cos_, &sin_, &q_a_, &kv_a_, &q_, &attn_,
-                               &out_, &router_logits_}) {
+  for (const Buffer* buffer : {&hidden_, &x_, &x16_, &xq_, &pair_, &cos_, &sin_, &q_a_, &kv_a_, &q_,
+                               &attn_, &out_, &router_logits_}) {
     bytes += buffer->size_bytes();
   }
   return bytes;
@@ -405,7 +477,7 @@ std::span<const float> Forward::logits(size_t first_row, size_t count) {
     for (size_t i = begin; i < end; ++i) {
       float* row = x_.as<float>() + i * hidden;
       ctx_.kernels.rms_norm(hidden_.as<float>() + logit_rows_[first_row + i] * hidden,
-                            weights_.norm.data(), eps, row, hidden);
+                            last_norm_->data(), eps, row, hidden);
       if (x.quantized) {
         ctx_.kernels.quantize_row(row, xq_.as<char>() + i * activation_row_bytes(hidden), hidden);
       }

@@ -25,9 +25,20 @@ struct SequenceInput {
   std::span<const int32_t> tokens;  // at least one
   KvCache* cache = nullptr;         // capacity for length() + tokens; written and advanced
   bool all_logits = false;          // logits for every token, else for the last one only
+  bool all_hidden = false;          // hidden states of every token, for run_mtp()
   // Not kAutomatic: this form of attention. With one form for all its tokens, a sequence comes out
   // the same, to the last bit, however it is cut into steps.
   MlaForm mla_form = MlaForm::kAutomatic;
+};
+
+// Rows of one sequence for multi-token prediction. Row r stands for position + r.
+struct MtpInput {
+  size_t first_row = 0;             // its first hidden state, among the rows of the run before
+  std::span<const int32_t> tokens;  // at least one: the token after each position
+  KvCache* cache = nullptr;         // with an MTP layer; written, not advanced
+  size_t position = 0;              // capacity for position + tokens; earlier rows are there
+  bool logits = false;              // for the last row
+  MlaForm mla_form = MlaForm::kAutomatic;  // as above
 };
 
 // Sees intermediate results as they are made, [tokens of the batch, ..]; for comparing engines.
@@ -77,8 +88,23 @@ class Forward {
   // vocabulary. A sequence's result does not depend on the others.
   void run(std::span<const SequenceInput> batch, ForwardObserver* observer = nullptr);
 
-  // Logits [count, vocab_size] of rows of the last run(), valid until the next call of this
-  // object. Rows are in order of sequences: the last token of each, or all where asked for.
+  // Multi-token prediction (DeepSeek-V3, arXiv 2412.19437, section 2.2, with one depth): for the
+  // token t_i and the hidden state h_i of its row after the last norm,
+  //   x_i = eh_proj [enorm(embedding(t_(i+1))); hnorm(h_i)]    the embedding's half first
+  //   h'_i = shared_head.norm(layer(x_i)),  logits = lm_head h'_i, which guess t_(i+2).
+  // Halves and norms as in vLLM's deepseek_mtp.py and SGLang's deepseek_nextn.py, where h_i comes
+  // after the model's final norm; like SGLang, and the report, nothing is masked at position 0.
+  //
+  // After run(), whose sequences had all_hidden where more than rows with logits are given, or
+  // after run_mtp(): then h_i is h'_i, as SGLang has it, so that a guess can go on from a guess.
+  // Its rows are then those that had logits, in order. Inputs are at most max_batch_tokens rows.
+  // What run() computes does not depend on it. Needs reserve_mtp().
+  void run_mtp(std::span<const MtpInput> batch);
+  // Takes the memory that run_mtp() needs; weights.mtp must be there.
+  void reserve_mtp();
+
+  // Logits [count, vocab_size] of rows of the last run() or run_mtp(), valid until the next call of
+  // this object. Rows are in order of sequences: the last token of each, or all where asked for.
   std::span<const float> logits(size_t first_row, size_t count);
   size_t num_logit_rows() const { return num_logit_rows_; }
   // Takes the memory of so many rows of logits now.
@@ -93,11 +119,24 @@ class Forward {
   const ForwardOptions& options() const { return options_; }
 
  private:
-  void embed(std::span<const SequenceInput> batch);
-  void attention(size_t layer, std::span<const SequenceInput> batch, bool narrow);
+  // What a run computes of one sequence.
+  struct Sequence {
+    KvCache* cache;
+    size_t position, num_tokens;  // of the first token; rows
+    size_t num_logits;            // the last ones
+    MlaForm mla_form;
+  };
+
+  void begin_batch();
+  void add_sequence(const Sequence& sequence, std::span<const int32_t> tokens);
+  void embed();
+  void make_angles(size_t t);
+  std::span<const float> hidden_rows(const Buffer& x) const;  // [tokens, hidden]
+  void run_layer(size_t layer, const LayerWeights& w, bool narrow, ForwardObserver* observer);
+  void attention(size_t layer, const LayerWeights& w, bool narrow);
   void keep_logit_rows();
-  void write_cache(size_t layer);
-  void mlp(size_t layer, ForwardObserver* observer);
+  void write_cache(size_t layer, const LayerWeights& w);
+  void mlp(size_t layer, const LayerWeights& w, ForwardObserver* observer);
   void norm_rows(const float* x, const std::vector<float>& weight, float eps, float* y);
   ActivationView activations(const Buffer& x, size_t cols, std::span<const MatrixView* const> used);
 
@@ -114,14 +153,18 @@ class Forward {
 
   size_t num_tokens_ = 0;  // of the batch that runs
   size_t num_logit_rows_ = 0;
+  const std::vector<float>* last_norm_ = nullptr;  // of the hidden states in hidden_
+  std::vector<Sequence> sequences_;
   std::vector<MlaRows> mla_rows_;
   std::vector<KvCache*> cache_of_;       // [tokens]
   std::vector<size_t> position_of_;      // [tokens]
   std::vector<int32_t> token_of_;        // [tokens]
   std::vector<uint32_t> logit_rows_;     // [logit rows] token index
+  std::vector<size_t> source_rows_;      // [tokens] of run_mtp(): row of the run before
   Buffer hidden_;                        // [tokens, hidden] the residual stream
   Buffer x_, x16_;                       // [tokens, hidden] normed, and rounded to bf16
   Buffer xq_;                            // [tokens, widest input] rounded for quantised weights
+  Buffer pair_;                          // [tokens, 2 * hidden] what eh_proj multiplies
   Buffer cos_, sin_;                     // [tokens, rope / 2]
   Buffer q_a_;                           // [tokens, q_lora_rank]
   Buffer kv_a_;                          // [tokens, kv_lora_rank + rope]

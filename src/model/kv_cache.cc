@@ -14,8 +14,8 @@ constexpr size_t kGrowthBytes = size_t{4} << 20;
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, CacheDType dtype)
-    : num_layers_(static_cast<size_t>(config.num_hidden_layers)),
+KvCache::KvCache(const ModelConfig& config, CacheDType dtype, size_t num_mtp_layers)
+    : num_layers_(static_cast<size_t>(config.num_hidden_layers) + num_mtp_layers),
       row_bytes_(latent_row_bytes(dtype, {.lora = static_cast<size_t>(config.kv_lora_rank),
                                           .rope = static_cast<size_t>(config.qk_rope_head_dim)})),
       dtype_(dtype),
@@ -24,24 +24,18 @@ KvCache::KvCache(const ModelConfig& config, CacheDType dtype)
 void KvCache::reserve(size_t num_tokens) {
   if (num_tokens <= capacity()) return;
   AXK1_CHECK(!buffers_.empty() || block_of_.empty());
-  const size_t block_bytes = num_layers_ * layer_bytes();
   const size_t needed = ceil_div(num_tokens, kLatentBlockTokens) - block_of_.size();
   const size_t count =
-      std::max(needed, std::min(block_of_.size() / 2, ceil_div(kGrowthBytes, block_bytes)));
-  buffers_.emplace_back(count * block_bytes);
+      std::max(needed, std::min(block_of_.size() / 2, ceil_div(kGrowthBytes, block_bytes())));
+  buffers_.emplace_back(count * block_bytes());
   char* memory = buffers_.back().as<char>();
   for (size_t i = 0; i < count; ++i) {
-    char* block = memory + i * block_bytes;
+    char* block = memory + i * block_bytes();
     block_of_.push_back(block);
     for (size_t layer = 0; layer < num_layers_; ++layer) {
       blocks_[layer].push_back(block + layer * layer_bytes());
     }
   }
-}
-
-size_t KvCache::block_bytes(const ModelConfig& config, CacheDType dtype) {
-  const KvCache cache(config, dtype);
-  return cache.num_layers_ * cache.layer_bytes();
 }
 
 void KvCache::reserve_lent(size_t num_blocks) {

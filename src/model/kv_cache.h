@@ -17,7 +17,9 @@ namespace axk1 {
 // only written at positions from length() on. Movable. Not for use by two threads at once.
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, CacheDType dtype);
+  // num_mtp_layers: layers besides, for multi-token prediction; the first is layer
+  // num_hidden_layers. Its row of position i belongs to the token at i and the one that follows.
+  KvCache(const ModelConfig& config, CacheDType dtype, size_t num_mtp_layers = 0);
 
   size_t length() const { return length_; }  // positions that hold a token
   size_t capacity() const { return block_of_.size() * kLatentBlockTokens; }
@@ -41,7 +43,8 @@ class KvCache {
   size_t lent_table_bytes(size_t num_blocks) const {  // of what reserve_lent() takes
     return num_blocks * (1 + num_layers_) * sizeof(void*);
   }
-  static size_t block_bytes(const ModelConfig& config, CacheDType dtype);
+  size_t block_bytes() const { return num_layers_ * layer_bytes(); }
+  size_t num_layers() const { return num_layers_; }
 
   // The row of a position that was reserved.
   void* row(size_t layer, size_t position);

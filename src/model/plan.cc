@@ -63,6 +63,16 @@ ParameterCounts count_parameters(const ModelConfig& config) {
   return parts_of<uint64_t>(config);
 }
 
+uint64_t count_mtp_parameters(const ModelConfig& config) {
+  ModelConfig layer = config;
+  layer.num_hidden_layers = 1;
+  layer.is_moe_layer = {config.mtp_layer_is_moe()};
+  const ParameterCounts counts = count_parameters(layer);
+  const auto hidden = static_cast<uint64_t>(config.hidden_size);
+  // The final norm that is counted stands for shared_head.norm.
+  return counts.total() - counts.embedding - counts.lm_head + 2 * hidden + 2 * hidden * hidden;
+}
+
 double approximate_parameters(const ModelConfig& config) {
   return parts_of<double>(config).total();
 }

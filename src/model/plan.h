@@ -42,6 +42,10 @@ using ParameterCounts = BasicParameterCounts<uint64_t>;
 
 ParameterCounts count_parameters(const ModelConfig& config);
 
+// Of one MTP layer (model/weights.h, MtpWeights), without embedding and head, which are the
+// model's.
+uint64_t count_mtp_parameters(const ModelConfig& config);
+
 // total() in floating point, for configs whose sizes are not known to be sane.
 double approximate_parameters(const ModelConfig& config);
 

@@ -153,6 +153,14 @@ ModelWeights random_weights(const ModelConfig& config, DType dtype, uint64_t see
   for (bool is_moe : config.is_moe_layer) {
     weights.layers.push_back(random_layer(config, is_moe, fill));
   }
+  if (config.num_nextn_predict_layers > 0) {
+    MtpWeights& mtp = weights.mtp.emplace();
+    mtp.enorm = fill.vector(config.hidden_size, 1.0f, 0.1f);
+    mtp.hnorm = fill.vector(config.hidden_size, 1.0f, 0.1f);
+    mtp.eh_proj = fill.matrix(config.hidden_size, 2 * config.hidden_size);
+    mtp.layer = random_layer(config, config.mtp_layer_is_moe(), fill);
+    mtp.norm = fill.vector(config.hidden_size, 1.0f, 0.1f);
+  }
   return weights;
 }
 

@@ -36,6 +36,7 @@ class TensorTable {
   void add(const SafetensorsFile& file);
   void add(const K1PackFile& file);
 
+  bool has_everything() const { return everything_.has_value(); }
   bool contains(const std::string& name) const;
   const std::unordered_map<std::string_view, StoredTensor>& all() const { return tensors_; }
 

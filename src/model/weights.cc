@@ -24,6 +24,10 @@ bool is_aligned(std::span<const std::byte> bytes, DType dtype) {
   return reinterpret_cast<uintptr_t>(bytes.data()) % dtype_bytes(dtype) == 0;
 }
 
+// What makes a layer past the last a multi-token-prediction layer, and not a sign of a wrong
+// num_hidden_layers.
+constexpr const char* kMtpMark = "eh_proj.weight";
+
 // What a matrix may be stored as, and whether it is converted to the compute type.
 enum class Storage { kAny, kPlain, kPlainKept };
 
@@ -54,8 +58,23 @@ class Loader {
       layer_ = static_cast<int64_t>(i);
       layer(cat("model.layers.", i, "."), c_.is_moe_layer[i], out_.layers[i]);
     }
+    layer_ = c_.num_hidden_layers;
+    mtp(cat("model.layers.", layer_, "."));
     layer_ = -1;
     lm_head(vocab, hidden);
+  }
+
+  void mtp(const std::string& prefix) {
+    const bool there = table_.has_everything() ? c_.num_nextn_predict_layers > 0
+                                               : table_.contains(prefix + kMtpMark);
+    if (!there) return;
+    const uint64_t hidden = u(c_.hidden_size);
+    MtpWeights& w = out_.mtp.emplace();
+    w.enorm = vector(prefix + "enorm.weight", hidden);
+    w.hnorm = vector(prefix + "hnorm.weight", hidden);
+    w.eh_proj = matrix(prefix + kMtpMark, hidden, 2 * hidden);
+    layer(prefix, c_.mtp_layer_is_moe(), w.layer);
+    w.norm = vector(prefix + "shared_head.norm.weight", hidden);
   }
 
   MatrixView matrix(const std::string& name, uint64_t rows, uint64_t cols,
@@ -282,16 +301,18 @@ std::optional<uint64_t> layer_number(std::string_view name) {
   return number;
 }
 
-// What the graph did not ask for is either known (MTP layers, rotary buffers) or a problem.
+// What the graph did not ask for is either known (see num_unused_tensors) or a problem.
 void account_for_the_rest(const ModelConfig& config, TensorTable& table,
                           CheckpointSummary& summary) {
-  const auto unused_kind = [&](const std::string& name) {
+  const uint64_t mtp_layer = u(config.num_hidden_layers);
+  const auto is_unused_kind = [&](const std::string& name) {
     if (name.ends_with("rotary_emb.inv_freq")) return true;
     const auto layer = layer_number(name);
-    return layer && *layer >= u(config.num_hidden_layers) &&
-           // What makes a layer past the last a multi-token-prediction layer (DeepSeek-V3 technical
-           // report, section 2.2) and not a sign of a wrong num_hidden_layers.
-           table.contains(cat("model.layers.", *layer, ".eh_proj.weight"));
+    if (!layer || *layer < mtp_layer ||
+        !table.contains(cat("model.layers.", *layer, ".", kMtpMark)))
+      return false;
+    return *layer > mtp_layer || name.ends_with(".embed_tokens.weight") ||
+           name.ends_with(".shared_head.head.weight");
   };
   std::vector<std::string> surplus;
   for (const auto& [key, tensor] : table.all()) {
@@ -300,17 +321,15 @@ void account_for_the_rest(const ModelConfig& config, TensorTable& table,
     if (tensor.taken) {
       const bool is_state = name.ends_with(".e_score_correction_bias");
       const bool is_second_copy = config.tie_word_embeddings && name == "lm_head.weight";
-      if (!is_state && !is_second_copy) {
-        summary.parameters += tensor.num_elements();
-      }
-      summary.weight_bytes += tensor.bytes.size();
-    } else if (!unused_kind(name)) {
-      surplus.push_back(name);
-    } else if (name.ends_with("rotary_emb.inv_freq")) {
+      const bool is_mtp = layer_number(name) == mtp_layer;
+      uint64_t& parameters = is_mtp ? summary.mtp_parameters : summary.parameters;
+      if (!is_state && !is_second_copy) parameters += tensor.num_elements();
+      (is_mtp ? summary.mtp_bytes : summary.weight_bytes) += tensor.bytes.size();
+      summary.num_mtp_tensors += is_mtp;
+    } else if (is_unused_kind(name)) {
       ++summary.num_unused_tensors;
     } else {
-      ++summary.num_mtp_tensors;
-      summary.mtp_parameters += tensor.num_elements();
+      surplus.push_back(name);
     }
   }
   std::sort(surplus.begin(), surplus.end());
@@ -367,18 +386,22 @@ bool ModelWeights::any_quantized() const {
   const auto in = [](const ExpertWeights& w) {
     return is_quantized(w.gate.dtype) || is_quantized(w.up.dtype) || is_quantized(w.down.dtype);
   };
+  const auto in_layer = [&](const LayerWeights& w) {
+    return is_quantized(w.q_proj.dtype) || is_quantized(w.q_a_proj.dtype) ||
+           is_quantized(w.q_b_proj.dtype) || is_quantized(w.kv_a_proj_with_mqa.dtype) ||
+           is_quantized(w.o_proj.dtype) || in(w.mlp) || in(w.shared_experts) ||
+           (!w.experts.empty() && in(w.experts[0]));
+  };
   return is_quantized(embed_tokens.dtype) || is_quantized(lm_head.dtype) ||
-         std::any_of(layers.begin(), layers.end(), [&](const LayerWeights& w) {
-           return is_quantized(w.q_proj.dtype) || is_quantized(w.q_a_proj.dtype) ||
-                  is_quantized(w.q_b_proj.dtype) || is_quantized(w.kv_a_proj_with_mqa.dtype) ||
-                  is_quantized(w.o_proj.dtype) || in(w.mlp) || in(w.shared_experts) ||
-                  (!w.experts.empty() && in(w.experts[0]));
-         });
+         std::any_of(layers.begin(), layers.end(), in_layer) ||
+         (mtp && (is_quantized(mtp->eh_proj.dtype) || in_layer(mtp->layer)));
 }
 
-void check_experts_alike(const std::vector<LayerWeights>& layers, const std::string& path) {
-  for (size_t layer = 0; layer < layers.size(); ++layer) {
-    const std::vector<ExpertWeights>& experts = layers[layer].experts;
+void check_experts_alike(const ModelWeights& weights, const std::string& path) {
+  const size_t num_layers = weights.layers.size();
+  for (size_t layer = 0; layer < num_layers + weights.mtp.has_value(); ++layer) {
+    const std::vector<ExpertWeights>& experts =
+        layer < num_layers ? weights.layers[layer].experts : weights.mtp->layer.experts;
     for (size_t e = 1; e < experts.size(); ++e) {
       const std::array<const MatrixView*, 3> own{&experts[e].gate, &experts[e].up,
                                                  &experts[e].down};
@@ -407,7 +430,7 @@ ModelWeights load_weights(const std::string& path, const ModelConfig& config,
   weights.compute_dtype =
       options.dtype.value_or(compute_dtype_for(table.all().at("model.embed_tokens.weight").dtype));
   loader.make_views();
-  check_experts_alike(weights.layers, path);
+  check_experts_alike(weights, path);
   return weights;
 }
 

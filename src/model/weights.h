@@ -42,6 +42,19 @@ struct LayerWeights {
   ExpertWeights shared_experts;  // n_shared_experts * moe_intermediate_size wide; empty when none
 };
 
+// The multi-token-prediction layer of DeepSeek-V3 (arXiv 2412.19437, section 2.2), which guesses
+// one token further than the model: Forward::run_mtp has the formula. On disk it is the layer after
+// the last, "model.layers.{num_hidden_layers}.": enorm, hnorm, eh_proj, shared_head.norm, and the
+// tensors of a layer. Embedding and head are those of the model; copies that checkpoints carry
+// (embed_tokens, shared_head.head) are read past.
+struct MtpWeights {
+  std::vector<float> enorm;  // [hidden] of the next token's embedding
+  std::vector<float> hnorm;  // [hidden] of the hidden state
+  MatrixView eh_proj;        // [hidden, 2 * hidden]; the columns of the embedding first
+  LayerWeights layer;
+  std::vector<float> norm;  // [hidden] shared_head.norm
+};
+
 // What a checkpoint turned out to hold.
 struct CheckpointSummary {
   uint64_t num_files = 0;
@@ -49,9 +62,11 @@ struct CheckpointSummary {
   uint64_t num_tensors = 0;      // all of them, also those counted apart below
   uint64_t parameters = 0;       // elements of the weights that the architecture has (model/plan.h)
   uint64_t weight_bytes = 0;     // bytes of those weights in the files
-  uint64_t num_mtp_tensors = 0;  // of multi-token-prediction layers: recognised, not computed
-  uint64_t mtp_parameters = 0;
-  uint64_t num_unused_tensors = 0;  // rotary buffers and the like: read past
+  uint64_t num_mtp_tensors = 0;  // of MtpWeights; 0: the checkpoint has none
+  uint64_t mtp_parameters = 0;   // elements of these
+  uint64_t mtp_bytes = 0;        // of these in the files
+  // Rotary buffers, MTP layers after the first, copies of embedding and head in them: read past.
+  uint64_t num_unused_tensors = 0;
   bool has_router_bias = false;
   bool fused_experts = false;
 };
@@ -63,6 +78,7 @@ struct ModelWeights {
   MatrixView lm_head;                 // [vocab, hidden]; the same bytes as embed_tokens when tied
   std::vector<float> norm;            // [hidden]
   std::vector<LayerWeights> layers;   // [num_hidden_layers]
+  std::optional<MtpWeights> mtp;      // where the checkpoint has it, whatever the config says
   CheckpointSummary summary;
 
   // Some matrix is of a quantised type. kv_b_proj and router never are: the absorbed form of
@@ -94,12 +110,12 @@ ModelWeights load_weights(const std::string& path, const ModelConfig& config,
 // The routed experts of a layer must agree on which of gate, up and down are quantised: a step
 // prepares one form of the activations for all of them. Throws Error naming `path`, the layer and
 // the expert; load_weights calls it.
-void check_experts_alike(const std::vector<LayerWeights>& layers, const std::string& path);
+void check_experts_alike(const ModelWeights& weights, const std::string& path);
 
 // Weights of any shape without files, for measuring: values of the size of a trained model's,
 // repeated from a pool, every matrix with memory of its own. `dtype` (f32, bf16, f16 or a quantised
 // type) is the type of the matrices; with a quantised one kv_b_proj and router are bf16.
-// compute_dtype follows it as above.
+// compute_dtype follows it as above. With an MTP layer where the config has any.
 ModelWeights random_weights(const ModelConfig& config, DType dtype, uint64_t seed);
 
 }  // namespace axk1

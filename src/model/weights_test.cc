@@ -12,6 +12,8 @@
 #include "base/bf16.h"
 #include "formats/safetensors_dir.h"
 #include "formats/safetensors_writer.h"
+#include "io/file.h"
+#include "model/checkpoint.h"
 #include "model/plan.h"
 #include "testing/shared_data.h"
 
@@ -309,14 +311,83 @@ TEST_F(Changed, BiasIsWidenedAndAbsentBiasIsZero) {
   EXPECT_EQ(weights.summary.parameters, count_parameters(config_).total());
 }
 
-TEST_F(Changed, MtpLayerIsCountedApart) {
-  for (const char* name : {"enorm", "hnorm", "eh_proj", "shared_head.norm", "embed_tokens"}) {
-    tensors_[cat("model.layers.4.", name, ".weight")] = {DType::kBF16, {3}, "xxxxxx"};
+// A checkpoint of four layers and a fifth of multi-token prediction.
+class WithMtp : public Changed {
+ protected:
+  WithMtp() {
+    for (const auto& [name, tensor] : Tensors(tensors_)) {
+      if (name.starts_with("model.layers.3.")) {
+        tensors_["model.layers.4." + name.substr(15)] = tensor;
+      }
+    }
+    const uint64_t hidden = static_cast<uint64_t>(config_.hidden_size);
+    for (const char* name : {"enorm", "hnorm", "shared_head.norm"}) {
+      tensors_[cat("model.layers.4.", name, ".weight")] = {
+          DType::kBF16, {hidden}, std::string(2 * hidden, '\x3f')};
+    }
+    tensors_["model.layers.4.eh_proj.weight"] = {
+        DType::kBF16, {hidden, 2 * hidden}, std::string(4 * hidden * hidden, '\x3c')};
   }
+};
+
+TEST_F(WithMtp, IsLoadedAndCountedApart) {
+  for (int64_t named : {0, 1}) {  // the tensors decide, not the config
+    config_.num_nextn_predict_layers = named;
+    const ModelWeights weights = load();
+    EXPECT_EQ(weights.summary.parameters, count_parameters(config_).total());
+    EXPECT_EQ(weights.summary.mtp_parameters, count_mtp_parameters(config_));
+    EXPECT_EQ(weights.summary.mtp_bytes, 2 * count_mtp_parameters(config_));
+    EXPECT_EQ(weights.layers.size(), 4u);
+    ASSERT_TRUE(weights.mtp);
+    EXPECT_TRUE(weights.mtp->layer.is_moe);
+    EXPECT_EQ(bytes_of(weights.mtp->layer.o_proj), bytes_of(weights.layers[3].o_proj));
+    EXPECT_EQ(weights.mtp->layer.post_mlp_layernorm, weights.layers[3].post_mlp_layernorm);
+    EXPECT_EQ(weights.mtp->eh_proj.cols, 2 * weights.mtp->eh_proj.rows);
+    EXPECT_EQ(weights.mtp->enorm.size(), weights.norm.size());
+    write_all(dir_.path(), tensors_);
+    dir_.write("config.json", read_file(golden("g1-grouped-yarn") + "/config.json"));
+    size_t listed = 0;
+    for (const CheckpointTensor& tensor : open_checkpoint(dir_.path()).tensors) {
+      listed += tensor.layer == 4 && tensor.name.starts_with("model.layers.4.");
+    }
+    EXPECT_EQ(listed, weights.summary.num_mtp_tensors);
+  }
+}
+
+// As the release of A.X K1.
+TEST_F(Changed, ConfigMayNameMtpLayersThatAreNotThere) {
+  config_.num_nextn_predict_layers = 1;
   const ModelWeights weights = load();
-  EXPECT_EQ(weights.summary.num_mtp_tensors, 5u);
-  EXPECT_EQ(weights.summary.mtp_parameters, 15u);
-  EXPECT_EQ(weights.summary.parameters, count_parameters(config_).total());
+  EXPECT_FALSE(weights.mtp);
+  EXPECT_EQ(weights.summary.num_mtp_tensors, 0u);
+}
+
+TEST_F(WithMtp, CopiesOfEmbeddingAndHeadAndFurtherLayersAreReadPast) {
+  const uint64_t expected = load().summary.num_mtp_tensors;
+  tensors_["model.layers.4.embed_tokens.weight"] = tensors_.at("model.embed_tokens.weight");
+  tensors_["model.layers.4.shared_head.head.weight"] = tensors_.at("lm_head.weight");
+  tensors_["model.layers.5.eh_proj.weight"] = {DType::kBF16, {1}, "xx"};
+  tensors_["model.layers.5.enorm.weight"] = {DType::kBF16, {1}, "xx"};
+  const ModelWeights weights = load();
+  EXPECT_EQ(weights.summary.num_mtp_tensors, expected);
+  EXPECT_EQ(weights.summary.num_unused_tensors, 4u);
+  EXPECT_EQ(weights.summary.mtp_parameters, count_mtp_parameters(config_));
+}
+
+TEST_F(WithMtp, DamageIsNamed) {
+  Tensors whole = tensors_;
+  tensors_.erase("model.layers.4.hnorm.weight");
+  EXPECT_THAT(error(), HasSubstr("\"model.layers.4.hnorm.weight\" is missing"));
+  tensors_ = whole;
+  tensors_.erase("model.layers.4.mlp.experts.7.up_proj.weight");
+  EXPECT_THAT(error(), HasSubstr("\"model.layers.4.mlp.experts.7.up_proj.weight\" is missing"));
+  tensors_ = whole;
+  tensors_["model.layers.4.eh_proj.weight"].shape = {2 * whole["model.norm.weight"].shape[0],
+                                                     whole["model.norm.weight"].shape[0]};
+  EXPECT_THAT(error(), HasSubstr("\"model.layers.4.eh_proj.weight\" has shape"));
+  tensors_ = whole;
+  tensors_["model.layers.4.other.weight"] = {DType::kBF16, {1}, "xx"};
+  EXPECT_THAT(error(), HasSubstr("\"model.layers.4.other.weight\" [1] is not one of"));
 }
 
 TEST_F(Changed, LayerPastTheLastIsNoMtpLayerByItself) {
@@ -435,13 +506,13 @@ TEST(RandomWeights, AreReproducibleAndNotDegenerate) {
 TEST(Weights, ExpertsOfALayerMustBeQuantisedAlike) {
   const ModelConfig config = load_model_config(testdata("golden/g1-grouped-yarn"));
   ModelWeights weights = random_weights(config, DType::kQ4, 1);
-  check_experts_alike(weights.layers, "m.k1pack");
+  check_experts_alike(weights, "m.k1pack");
   const auto moe = std::find_if(weights.layers.begin(), weights.layers.end(),
                                 [](const LayerWeights& w) { return w.is_moe; });
   ASSERT_NE(moe, weights.layers.end());
   moe->experts[1].down.dtype = DType::kBF16;
   try {
-    check_experts_alike(weights.layers, "m.k1pack");
+    check_experts_alike(weights, "m.k1pack");
     FAIL() << "took mixed experts";
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("m.k1pack: layer "));

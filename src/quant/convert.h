@@ -26,9 +26,9 @@ struct ConvertOptions {
 // The small files that a k1pack file takes along from a model directory, where they are there.
 std::map<std::string, std::string> members_of(const NamedFiles& files);
 
-// Converts in pieces: memory does not depend on the model. Multi-token-prediction layers and other
-// tensors that the graph does not read are left out. Throws Error naming the tensor and the place
-// of a value that is not finite.
+// Converts in pieces: memory does not depend on the model. Tensors that the graph does not read
+// (CheckpointSummary::num_unused_tensors) are left out. Throws Error naming the tensor and the
+// place of a value that is not finite.
 PackResult convert_to_k1pack(const Checkpoint& source, const std::string& path,
                              const ConvertOptions& options, ThreadPool& pool);
 

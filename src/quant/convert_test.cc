@@ -173,6 +173,30 @@ TEST(Convert, BackToSafetensors) {
   std::printf("[ cases ] round trips to safetensors: %zu\n", cases);
 }
 
+TEST(Convert, MultiTokenPredictionGoesThereAndBack) {
+  const TempDir dir;
+  ThreadPool pool(2);
+  ModelConfig config = load_model_config(testdata("golden/g1-grouped-yarn"));
+  config.num_nextn_predict_layers = 1;
+  const std::string first = dir.path() + "/m.k1pack", hf = dir.path() + "/hf";
+  write_synthetic_k1pack(config, first, {.recipe = named_recipe("bf16")}, pool);
+  export_safetensors(open_checkpoint(first), hf, {}, pool);
+  const Checkpoint source = open_checkpoint(hf);
+  EXPECT_EQ(source.summary.mtp_parameters, count_mtp_parameters(config));
+  EXPECT_EQ(source.config.num_nextn_predict_layers, 1);
+  const auto expected = values_of(open_checkpoint(first)), found = values_of(source);
+  ASSERT_EQ(found.size(), expected.size());
+  for (const auto& [name, from] : expected) EXPECT_EQ(found.at(name).x, from.x) << name;
+  const std::string packed = dir.path() + "/q4.k1pack";
+  convert(hf, packed, "q4");
+  const ModelWeights weights = load_weights(packed, load_model_config(packed));
+  ASSERT_TRUE(weights.mtp);
+  EXPECT_EQ(weights.mtp->eh_proj.dtype, DType::kQ4);
+  EXPECT_EQ(weights.mtp->layer.experts[2].down.dtype, DType::kQ4);
+  EXPECT_EQ(weights.mtp->layer.router.dtype, DType::kBF16);
+  EXPECT_EQ(weights.mtp->norm, load_weights(hf, config).mtp->norm);
+}
+
 TEST(Convert, QuantisedBackToBf16) {
   const TempDir dir;
   ThreadPool pool(2);

@@ -64,7 +64,7 @@ TensorClass tensor_class_of(std::string_view name, std::span<const uint64_t> sha
   if (name == "model.embed_tokens.weight") return TensorClass::kEmbedding;
   if (name == "lm_head.weight") return TensorClass::kHead;
   if (has(".self_attn.kv_b_proj.")) return TensorClass::kKvB;
-  if (has(".self_attn.")) return TensorClass::kAttention;
+  if (has(".self_attn.") || name.ends_with(".eh_proj.weight")) return TensorClass::kAttention;
   if (name.ends_with(".mlp.gate.weight")) return TensorClass::kRouter;
   if (has(".mlp.shared_experts.")) return down ? TensorClass::kSharedDown : TensorClass::kShared;
   if (has(".mlp.experts.")) return down ? TensorClass::kRoutedDown : TensorClass::kRouted;

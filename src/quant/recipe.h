@@ -17,7 +17,7 @@ namespace axk1 {
 enum class TensorClass : uint8_t {
   kEmbedding,  // also the head when the two are one matrix
   kHead,
-  kAttention,  // q_proj, q_a_proj, q_b_proj, kv_a_proj_with_mqa, o_proj
+  kAttention,  // q_proj, q_a_proj, q_b_proj, kv_a_proj_with_mqa, o_proj; eh_proj of an MTP layer
   kKvB,        // kv_b_proj: never quantised, its absorbed form is read by columns
   kDenseMlp,   // gate_proj and up_proj of dense layers
   kDenseDown,

@@ -54,6 +54,7 @@ void ParamStore::read(const std::string& path) {
       const size_t rows = tensor.shape.size() == 2 ? tensor.shape[0] : 1;
       widen_rows(tensor.dtype, tensor.bytes.data(), rows, tensor.shape.back(), to);
     };
+    if (tensor.layer >= config().num_hidden_layers) continue;  // multi-token prediction
     const size_t layer = tensor.layer < 0 ? 0 : static_cast<size_t>(tensor.layer);
     if (tensor.layer >= 0 && tensor.name == layout_.router_bias_names[layer]) {
       widen_to(router_biases_.data() + layout_.layers[layer].moe_idx * experts);
