@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
   axk1::add_tokenize_command(app);
   axk1::add_perplexity_command(app);
   axk1::add_compare_command(app);
+  axk1::add_eval_command(app);
   axk1::add_calibrate_command(app);
   axk1::add_schema_command(app);
   axk1::add_bench_command(app);
