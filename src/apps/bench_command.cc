@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "apps/bench_suites.h"
 #include "apps/commands.h"
 #include "apps/model_options.h"
 #include "apps/progress.h"
@@ -23,7 +24,7 @@ namespace axk1 {
 namespace {
 
 const std::vector<std::string> kSuites = {"all",     "prefill", "decode", "attention",
-                                          "kernels", "roofs",   "train"};
+                                          "kernels", "roofs",   "train",  "drafts"};
 
 struct BenchArguments {
   ModelOptions model;  // model.model is read from `positionals`
@@ -34,6 +35,8 @@ struct BenchArguments {
   bool json = false, csv = false;
   AttentionBenchOptions attention;
   TrainBenchOptions train;
+  DraftBenchOptions drafts;
+  std::string requests;  // of suite drafts
 };
 
 DType format_dtype(const std::string& format) {
@@ -306,6 +309,11 @@ void run_bench(BenchArguments& a) {
     return;
   }
   if (suite == "train") return run_train_bench(a);
+  if (suite == "drafts") {
+    if (!a.bench.decode_batches.empty()) a.drafts.streams = a.bench.decode_batches.front();
+    a.drafts.num_samples = a.bench.num_samples;
+    return run_draft_suite(*make_engine(a), a.requests, a.drafts, a.json);
+  }
   a.bench.run_prefill = suite != "decode";
   a.bench.run_decode = suite != "prefill";
   Roofs roofs;
@@ -333,9 +341,8 @@ void add_bench_command(CLI::App& app) {
   const auto a = std::make_shared<BenchArguments>();
   command->add_option(
       "SUITE_OR_MODEL", a->positionals,
-      "A suite (all: prefill and decode; or one of them, attention, kernels, roofs, train), a "
-      "model directory, or both; the "
-      "shipped model when none is named");
+      "A suite (all: prefill and decode; or one of them, attention, kernels, roofs, train, "
+      "drafts), a model directory, or both; the shipped model when none is named");
   add_engine_options(*command, a->model);
   command->add_option("--shape", a->shape,
                       "Synthetic weights instead of a model: axk1, or the path of a config.json");
@@ -362,6 +369,12 @@ void add_bench_command(CLI::App& app) {
       ->delimiter(',')
       ->check(CLI::Range(2, 1 << 24))
       ->capture_default_str();
+  command->add_option("--requests", a->requests,
+                      "JSON lines as axk1 run --jsonl takes them, of suite drafts");
+  command
+      ->add_option("--draft-tokens", a->drafts.draft_tokens,
+                   "Most drafts of one answer and step, of suite drafts")
+      ->capture_default_str();
   command->add_option("--rows", a->train.rows, "Rows of a micro-batch, of suite train")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -386,10 +399,17 @@ void add_bench_command(CLI::App& app) {
       "Suite train: forward and backward of one micro-batch with random weights of a model's "
       "sizes,\n"
       "in f32 and bf16 or in --dtype, and a step of AdamW.\n"
+      "Suite drafts: the answers to --requests, --streams (the first) at a time, by the "
+      "completion\n"
+      "service without drafts, with prompt lookup, with multi-token prediction where the model "
+      "has\n"
+      "it, and with both; in turn, and compared bit by bit.\n"
       "The suite kernels lists every kernel: which table it is taken from, why no better one was,\n"
       "and its speed on all threads (products: streaming weights for one row, and 128 rows).\n\n"
       "Examples:\n"
       "  build/release/axk1 bench models/nano-v0\n"
+      "  build/release/axk1 bench drafts models/nano-v0 --streams 1 --requests "
+      "examples/small-talk/requests.ndjson\n"
       "  build/release/axk1 bench decode --shape axk1 --dense-layers 1 --moe-layers 1 "
       "--routed-experts 32");
   command->callback([a] { run_bench(*a); });

@@ -192,6 +192,10 @@ void add_service(CLI::App& command, ServeArguments& arguments) {
       ->group(group);
   command.add_flag("!--no-drafts", service.drafts, "Propose no tokens")->group(group);
   command
+      .add_flag("!--no-mtp", service.mtp,
+                "Propose none by the model's layer of multi-token prediction")
+      ->group(group);
+  command
       .add_option("--prefix-cache-file", arguments.prefix_file,
                   "Load what the prefix cache held, and save it at the end")
       ->group(group);

@@ -12,6 +12,7 @@
 #include "base/bits.h"
 #include "base/check.h"
 #include "base/error.h"
+#include "engine/mtp_drafts.h"
 #include "engine/prefix_file.h"
 #include "engine/scheduler.h"
 #include "engine/speculation.h"
@@ -52,7 +53,9 @@ struct Request : ScheduledSequence {
   int num_prompt_logprobs;
   std::vector<StepLogprobs> prompt_logprobs;
   CompletionUsage usage;
-  DraftGate gate;
+  DraftGate gate;  // of prompt lookup
+  MtpGate mtp_gate;
+  bool drafts_are_mtp = false;
   Slot* slot = nullptr;
   size_t num_delivered = 0;  // answer tokens in deltas
 };
@@ -82,7 +85,8 @@ class Service final : public BatchingService {
   void work();
   void take_on();
   void step();
-  void propose_drafts();
+  void propose_drafts(bool learn);
+  size_t choose_drafts(Request& request, const std::optional<MtpGate::Costs>& costs);
   void sync_slots();
   void sync_cache(Request& request);
   void take_rows(const Scheduler::Item& item, size_t first_row, size_t num_rows);
@@ -105,12 +109,21 @@ class Service final : public BatchingService {
   BlockManager blocks_;
   Scheduler scheduler_;
   StepCost step_cost_;
+  std::optional<MtpDrafts> mtp_;  // where the model has that
+  MtpRates mtp_rates_;            // of all requests: what a new one begins with
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> free_slots_;
   std::vector<Request*> slotted_;
   std::unordered_map<uint64_t, std::unique_ptr<Request>> requests_;
   std::vector<SequenceInput> batch_;
   std::vector<std::vector<TokenId>> draft_rows_;  // a token and its drafts, where there are any
+  // Of a step's items: whose they are, where its rows begin and at which position.
+  struct Computed {
+    uint64_t request_id;
+    size_t first_row, position;
+  };
+  std::vector<Computed> computed_;
+  std::vector<MtpDrafts::Line> mtp_lines_;
   std::vector<std::unique_ptr<Request>> taken_;
   std::vector<uint64_t> cancelled_;
   std::span<const float> slice_;  // logits of rows slice_first_ ..
@@ -181,6 +194,11 @@ Service::Service(std::unique_ptr<StepModel> model, const ServiceOptions& options
   }
   slotted_.reserve(options_.max_sequences);
   batch_.reserve(options_.max_sequences);
+  computed_.reserve(options_.max_sequences);
+  mtp_lines_.reserve(options_.max_sequences);
+  if (options_.drafts && options_.draft_tokens > 0 && model_->has_mtp()) {
+    mtp_.emplace(*model_, options_.max_sequences, options_.now);
+  }
   draft_rows_.resize(options_.max_sequences);
   publish_stats();
   thread_ = std::thread([this] { work(); });
@@ -303,6 +321,7 @@ void Service::work() {
 void Service::take_on() {
   const double now = options_.now();
   for (std::unique_ptr<Request>& request : taken_) {
+    request->mtp_gate = MtpGate(mtp_rates_);
     scheduler_.submit(*request, now);
     requests_.emplace(request->id, std::move(request));
   }
@@ -318,12 +337,12 @@ void Service::take_on() {
 
 void Service::step() {
   const double start = options_.now();
-  propose_drafts();
   const std::span<const Scheduler::Item> items = scheduler_.schedule(start);
   sync_slots();
   if (items.empty()) return;
 
   batch_.clear();
+  computed_.clear();
   size_t num_rows = 0, num_decoding = 0, num_logits = 0;
   wanted_rows_ = 0;
   for (const Scheduler::Item& item : items) {
@@ -339,7 +358,11 @@ void Service::step() {
       tokens = row;
     }
     const bool all = item.num_drafts || request.wants_prompt_logprobs();
-    batch_.push_back({.tokens = tokens, .cache = &request.slot->cache, .all_logits = all});
+    batch_.push_back({.tokens = tokens,
+                      .cache = &request.slot->cache,
+                      .all_logits = all,
+                      .all_hidden = mtp_.has_value()});
+    computed_.push_back({request.id, num_rows, request.num_computed});
     num_rows += tokens.size();
     num_logits += all ? tokens.size() : 1;
     if (item.wants_logits || all) wanted_rows_ = num_logits;
@@ -361,22 +384,66 @@ void Service::step() {
     take_rows(items[i], first_row, rows);
     first_row += rows;
   }
-  if (num_decoding == items.size()) step_cost_.record(num_rows, options_.now() - start);
+  const bool only_decodes = num_decoding == items.size();
+  if (only_decodes) step_cost_.record(num_rows, options_.now() - start);
+  propose_drafts(only_decodes);
 }
 
-// Only sequences that decode get drafts; those of others would be for the wrong place.
-void Service::propose_drafts() {
+// For the next step. Only sequences that decode get drafts; those of others would be for the wrong
+// place. What was computed of a sequence that goes on is read by the layer of multi-token
+// prediction, whether or not it is to guess.
+void Service::propose_drafts(bool learn) {
   if (!options_.drafts || options_.draft_tokens == 0) return;
-  const double share = step_cost_.row_share(slotted_.size());
-  for (Request* request : slotted_) {
-    request->drafts.clear();
-    if (request->tokens.size() - request->num_computed != 1) continue;
-    const size_t answered = request->answer.ids().size();
-    const size_t left = request->answer.max_tokens() - answered;
-    if (left < 2 || !request->gate.open(answered, share)) continue;
-    request->slot->lookup.propose(request->tokens, std::min(options_.draft_tokens, left - 1),
-                                  request->drafts);
+  std::optional<MtpGate::Costs> costs;
+  if (mtp_) costs = MtpGate::costs(step_cost_, mtp_->cost(), slotted_.size());
+  for (Request* request : slotted_) request->drafts.clear();
+  mtp_lines_.clear();
+  for (const Computed& computed : computed_) {
+    const auto it = requests_.find(computed.request_id);
+    if (it == requests_.end()) continue;
+    Request& request = *it->second;
+    const size_t num_guesses = choose_drafts(request, costs);
+    if (!mtp_) continue;
+    sync_cache(request);  // blocks may have been exchanged for equal ones
+    mtp_lines_.push_back(
+        {.first_row = computed.first_row,
+         .position = computed.position,
+         .next = std::span(request.tokens)
+                     .subspan(computed.position + 1, request.num_computed - computed.position),
+         .cache = &request.slot->cache,
+         .num_wanted = num_guesses,
+         .guesses = num_guesses ? &request.drafts : nullptr});
   }
+  if (!mtp_) return;
+  try {
+    mtp_->run(mtp_lines_, learn);
+  } catch (const std::exception& error) {
+    for (const Computed& computed : computed_) {
+      const auto it = requests_.find(computed.request_id);
+      if (it != requests_.end()) fail_request(*it->second, error.what());
+    }
+  }
+}
+
+// Fills the drafts by prompt lookup; or says how many guesses of multi-token prediction promise
+// more.
+size_t Service::choose_drafts(Request& request, const std::optional<MtpGate::Costs>& costs) {
+  request.drafts_are_mtp = false;
+  if (request.tokens.size() - request.num_computed != 1) return 0;
+  const size_t answered = request.answer.ids().size();
+  const size_t left = request.answer.max_tokens() - answered;
+  if (left < 2) return 0;
+  const size_t most = std::min(options_.draft_tokens, left - 1);
+  if (options_.lookup && request.gate.open(answered, step_cost_.row_share(slotted_.size()))) {
+    request.slot->lookup.propose(request.tokens, most, request.drafts);
+  }
+  const size_t num_guesses = mtp_ ? request.mtp_gate.guesses(answered, costs, most) : 0;
+  if (num_guesses == 0) return 0;
+  const double found = request.gate.rate() * static_cast<double>(request.drafts.size());
+  if (found >= request.mtp_gate.rates().expected(num_guesses)) return 0;
+  request.drafts.clear();
+  request.drafts_are_mtp = true;
+  return num_guesses;
 }
 
 // Slots of those that were admitted, from those that lost their place.
@@ -450,7 +517,14 @@ void Service::take_rows(const Scheduler::Item& item, size_t first_row, size_t nu
     }
     const size_t accepted = num_computed - item.num_tokens;
     if (item.num_drafts) {
-      request.gate.record(item.num_drafts, accepted);
+      if (request.drafts_are_mtp) {
+        request.mtp_gate.record(item.num_drafts, accepted);
+        mtp_rates_.record(item.num_drafts, accepted, 1.0 / 64);
+        counters_.mtp_draft_tokens += item.num_drafts;
+        counters_.mtp_accepted_tokens += accepted;
+      } else {
+        request.gate.record(item.num_drafts, accepted);
+      }
       request.usage.draft_tokens += item.num_drafts;
       request.usage.accepted_tokens += accepted;
       counters_.draft_tokens += item.num_drafts;
@@ -553,8 +627,10 @@ std::unique_ptr<BatchingService> make_batching_service(std::unique_ptr<StepModel
 
 std::unique_ptr<BatchingService> make_batching_service(Engine& engine,
                                                        const ServiceOptions& options) {
-  return make_batching_service(
-      options.null_model ? make_null_model(engine) : make_engine_model(engine), options);
+  return make_batching_service(options.null_model
+                                   ? make_null_model(engine)
+                                   : make_engine_model(engine, options.drafts && options.mtp),
+                               options);
 }
 
 }  // namespace axk1

@@ -22,7 +22,9 @@ struct ServiceOptions {
   uint64_t kv_memory = 0;       // bytes of cache blocks; 0: what the plan leaves
   size_t prefill_tokens = 0;    // of one step, beside decoding; 0: as many as a step takes
   bool prefix_cache = true;     // keep what was read for requests that begin alike
-  bool drafts = true;           // prompt-lookup drafts, while they pay
+  bool drafts = true;           // guess further tokens, while it pays:
+  bool lookup = true;           //   by prompt lookup
+  bool mtp = true;              //   by the model's layer of multi-token prediction, if it has one
   size_t draft_tokens = 4;      // most of one sequence and step
   double aging_seconds = 30;    // waiting this long raises a request's priority by one
   bool null_model = false;      // compute nothing, answer a fixed text: to measure what is around

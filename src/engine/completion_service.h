@@ -69,6 +69,7 @@ struct ServiceStats {
   uint64_t prefix_queries_tokens = 0, prefix_evicted_blocks = 0;
   uint64_t preemptions = 0, cancelled = 0, completed = 0, failed = 0;
   uint64_t draft_tokens = 0, accepted_tokens = 0;
+  uint64_t mtp_draft_tokens = 0, mtp_accepted_tokens = 0;  // of these, by multi-token prediction
   uint64_t steps = 0;
 };
 

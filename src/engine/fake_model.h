@@ -23,6 +23,10 @@ struct FakeModelOptions {
   uint64_t seed = 1;
   // A clock that steps move on: by this many seconds, and this many for each row.
   double step_seconds = 0, row_seconds = 0;
+  // Not 0: multi-token prediction, of which one guess in so many is wrong; 1: every one. A run of
+  // it takes mtp_seconds, or a tenth where nobody wants a guess.
+  uint64_t mtp_wrong = 0;
+  double mtp_seconds = 0;
 };
 
 class FakeModel : public StepModel {
@@ -38,7 +42,9 @@ class FakeModel : public StepModel {
   }
   size_t max_step_tokens() const override { return options_.step_tokens; }
   ModelMemory memory() const override { return {}; }
-  KvCache new_cache() const override { return KvCache(config_, CacheDType::kF32); }
+  KvCache new_cache() const override {
+    return KvCache(config_, CacheDType::kF32, has_mtp() ? 1 : 0);
+  }
   size_t block_bytes() const override { return new_cache().block_bytes(); }
   uint64_t fingerprint() const override { return options_.seed; }
 
@@ -61,6 +67,7 @@ class FakeModel : public StepModel {
     }
     size_t rows = 0;
     states_.clear();
+    row_states_.clear();
     for (const SequenceInput& input : batch) {
       KvCache& cache = *input.cache;
       AXK1_CHECK(cache.capacity() >= cache.length() + input.tokens.size());
@@ -75,6 +82,8 @@ class FakeModel : public StepModel {
         state = next_state(state, input.tokens[i]);
         const uint64_t part = part_of(input.tokens[i]);
         std::memcpy(cache.row(0, position), &part, sizeof part);
+        row_states_.push_back(state);
+        AXK1_CHECK(input.all_hidden == has_mtp());
         if (input.all_logits || i + 1 == input.tokens.size()) states_.push_back(state);
       }
       rows += input.tokens.size();
@@ -97,6 +106,42 @@ class FakeModel : public StepModel {
     return logits_;
   }
   void reserve_logits(size_t) override {}
+
+  // The state behind the next token is known as soon as that token is. The cache row of a position
+  // holds that token's part, and must for all positions before; but for the last one of a block,
+  // which may be shared with a line that goes on otherwise.
+  bool has_mtp() const override { return options_.mtp_wrong > 0; }
+  void run_mtp(std::span<const MtpInput> batch) override {
+    std::vector<uint64_t> rows;
+    states_.clear();
+    for (const MtpInput& input : batch) {
+      KvCache& cache = *input.cache;
+      AXK1_CHECK(!input.tokens.empty());
+      AXK1_CHECK(input.position + input.tokens.size() <= cache.capacity());
+      const auto part_at = [&](size_t layer, size_t position) {
+        uint64_t part;
+        std::memcpy(&part, cache.row(layer, position), sizeof part);
+        return part;
+      };
+      for (size_t p = 0; p < std::min(input.position, cache.length() - 1); ++p) {
+        if (p % kLatentBlockTokens == kLatentBlockTokens - 1) continue;
+        AXK1_CHECK(part_at(1, p) == part_at(0, p + 1));
+      }
+      for (size_t i = 0; i < input.tokens.size(); ++i) {
+        const size_t position = input.position + i;
+        const uint64_t part = part_of(input.tokens[i]);
+        if (position + 1 < cache.length()) AXK1_CHECK(part == part_at(0, position + 1));
+        std::memcpy(cache.row(1, position), &part, sizeof part);
+        AXK1_CHECK(input.first_row + i < row_states_.size());
+        const uint64_t state = next_state(row_states_[input.first_row + i], input.tokens[i]);
+        if (!input.logits || i + 1 < input.tokens.size()) continue;
+        rows.push_back(state);
+        states_.push_back(mix(state) % options_.mtp_wrong ? state : ~state);
+      }
+    }
+    row_states_ = std::move(rows);
+    now_ = now_ + options_.mtp_seconds * (states_.empty() ? 0.1 : 1);
+  }
 
   // Steps begin but do not go on until release().
   void hold() {
@@ -125,7 +170,8 @@ class FakeModel : public StepModel {
   FakeModelOptions options_;
   ModelConfig config_;
   std::vector<TokenId> eos_ = {0};
-  std::vector<uint64_t> states_;
+  std::vector<uint64_t> states_;      // of the rows that get logits
+  std::vector<uint64_t> row_states_;  // of every row
   std::vector<float> logits_;
   std::mutex mutex_;
   std::condition_variable released_;

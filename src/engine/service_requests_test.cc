@@ -194,6 +194,48 @@ TEST(ServiceRequests, DraftsAreMadeWhileTheyPay) {
   printf("[ drafts ] cheap %zu, dear %zu\n", drafts[0], drafts[1]);
 }
 
+// Guesses of multi-token prediction: made while they pay, fewer the less often they are right, and
+// none where a run of the layer costs more than a step of the model or they are wrong.
+TEST(ServiceRequests, GuessesAreMadeWhileTheyPay) {
+  struct Case {
+    uint64_t wrong;  // one guess in so many
+    double mtp_seconds, row_seconds;
+  };
+  std::vector<std::vector<TokenId>> answers;
+  std::vector<uint64_t> guesses, right;
+  std::vector<double> seconds;
+  for (const Case& c : {Case{0, 0, 0.01}, Case{1'000'000, 0.02, 0.01}, Case{2, 0.02, 0.01},
+                        Case{1'000'000, 1.5, 0.01}, Case{1, 0.1, 0.1}}) {
+    auto fake = std::make_unique<FakeModel>(FakeModelOptions{.step_seconds = 1,
+                                                             .row_seconds = c.row_seconds,
+                                                             .mtp_wrong = c.wrong,
+                                                             .mtp_seconds = c.mtp_seconds});
+    const FakeModel& model = *fake;
+    ServiceOptions options = options_of(1);
+    options.kv_memory = 0;
+    options.now = [&model] { return model.now(); };
+    auto service = make_batching_service(std::move(fake), options);
+    Collector collector;
+    service->submit(input_of({1, 2, 3}, 400), collector.on_delta());
+    answers.push_back(collector.wait().ids());
+    guesses.push_back(service->stats().mtp_draft_tokens);
+    right.push_back(service->stats().mtp_accepted_tokens);
+    seconds.push_back(model.now());
+    EXPECT_EQ(answers.back(), answers[0]);
+  }
+  EXPECT_EQ(guesses[0], 0u);
+  EXPECT_EQ(right[1], guesses[1]);
+  EXPECT_LT(seconds[1], 0.3 * seconds[0]);  // four guesses a step, all right
+  EXPECT_LT(seconds[2], 0.75 * seconds[0]);
+  EXPECT_GT(right[2], 100u);
+  EXPECT_LT(guesses[3], 40u);  // tried, and given up
+  EXPECT_LT(guesses[4], 100u);
+  EXPECT_GT(guesses[4], 10u);
+  for (size_t i = 0; i < guesses.size(); ++i) {
+    printf("[ drafts ] %zu guesses, %zu right, %.1f s\n", guesses[i], right[i], seconds[i]);
+  }
+}
+
 TEST(ServiceRequests, OneThatFailsEndsAlone) {
   auto service = fake_service(options_of(4));
   Collector bad_grammar, good;

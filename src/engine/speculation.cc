@@ -61,6 +61,11 @@ double StepCost::row_share(size_t num_sequences) const {
   return growing / (growing + fixed_);
 }
 
+std::optional<double> StepCost::seconds(size_t num_rows) const {
+  if (!known_) return std::nullopt;
+  return fixed_ + each_ * static_cast<double>(num_rows);
+}
+
 bool DraftGate::open(size_t num_tokens, double row_share) {
   if (num_tokens < closed_until_) return false;
   if (rate_ > row_share) return true;
@@ -72,6 +77,67 @@ bool DraftGate::open(size_t num_tokens, double row_share) {
 
 void DraftGate::record(size_t proposed, size_t accepted) {
   for (size_t i = 0; i < proposed; ++i) rate_ += ((i < accepted ? 1.0 : 0.0) - rate_) / 16;
+}
+
+namespace {
+
+void fade(double& mean, double seconds) {
+  mean = mean > 0 ? mean + (seconds - mean) / 16 : seconds;
+}
+
+}  // namespace
+
+void MtpCost::record_keep(double seconds) {
+  fade(keep_, seconds);
+}
+void MtpCost::record_first(double seconds) {
+  fade(first_, seconds);
+}
+void MtpCost::record_next(double seconds) {
+  fade(next_, seconds);
+}
+
+void MtpRates::record(size_t proposed, size_t accepted, double weight) {
+  constexpr double kDrift = 1.0 / 32;  // of what a trial moves
+  for (size_t k = 0; k < std::min({proposed, accepted + 1, rate.size()}); ++k) {
+    rate[k] += ((k < accepted ? 1.0 : 0.0) - rate[k]) * weight;
+  }
+  if (proposed > 0 && proposed < rate.size()) {
+    rate[proposed] += (MtpRates().rate[proposed] - rate[proposed]) * weight * kDrift;
+  }
+}
+
+double MtpRates::expected(size_t num_guesses) const {
+  double sum = 0, all = 1;
+  for (size_t k = 0; k < std::min(num_guesses, rate.size()); ++k) sum += all *= rate[k];
+  return sum;
+}
+
+std::optional<MtpGate::Costs> MtpGate::costs(const StepCost& step, const MtpCost& mtp,
+                                             size_t num_sequences) {
+  const auto one = step.seconds(num_sequences), two = step.seconds(2 * num_sequences);
+  if (!one || !mtp.known()) return std::nullopt;
+  return Costs{.seconds = *one, .row = *two - *one, .first = mtp.first(), .next = mtp.next()};
+}
+
+size_t MtpGate::guesses(size_t num_tokens, const std::optional<Costs>& costs, size_t most) {
+  most = std::min(most, kMaxMtpGuesses);
+  if (most == 0 || num_tokens < closed_until_) return 0;
+  if (!costs) return (tried_ = !tried_) ? 1 : 0;
+  size_t best = 0;
+  double best_speed = 1 / costs->seconds, seconds = costs->seconds;
+  for (size_t n = 1; n <= most; ++n) {
+    seconds += costs->row + (n == 1 ? costs->first : costs->next);
+    const double speed = (1 + rates_.expected(n)) / seconds;
+    if (speed > best_speed) best = n, best_speed = speed;
+  }
+  if (best > 0) return best;
+  closed_until_ = num_tokens + pause_;
+  pause_ = std::min<size_t>(pause_ * 2, 4096);
+  // The next try gets some guesses before it is judged.
+  const double even = (costs->row + costs->first) / costs->seconds;
+  rates_.rate[0] = std::max(rates_.rate[0], std::min(1.0, even + 0.25));
+  return 0;
 }
 
 }  // namespace axk1

@@ -97,5 +97,68 @@ TEST(DraftGate, ClosesWhenDraftsDoNotPayAndTriesAgain) {
   EXPECT_LT(proposed, 200u);
 }
 
+TEST(MtpGate, GuessesAsManyAsGiveTheMostTokensASecond) {
+  const auto always = [](double rate) {
+    MtpRates rates;
+    rates.rate.fill(rate);
+    return rates;
+  };
+  const MtpGate::Costs cheap{.seconds = 1, .row = 0.05, .first = 0.05, .next = 0.05};
+  EXPECT_EQ(MtpGate(always(0.9)).guesses(0, cheap, 4), 4u);
+  EXPECT_EQ(MtpGate(always(0.9)).guesses(0, cheap, 3), 3u);
+  // 1.3 / 1.1 a second, then 1.39 / 1.2, 1.417 / 1.3
+  EXPECT_EQ(MtpGate(always(0.3)).guesses(0, cheap, 4), 1u);
+  EXPECT_EQ(MtpGate(always(0.09)).guesses(0, cheap, 4), 0u);
+  const MtpGate::Costs dear{.seconds = 1, .row = 0.5, .first = 0.6, .next = 0.6};
+  MtpGate never(always(1));
+  for (size_t n = 0; n < 5000; ++n) ASSERT_EQ(never.guesses(n, dear, 4), 0u);
+}
+
+TEST(MtpGate, WithoutCostsGuessesEveryOtherStep) {
+  MtpGate gate;
+  size_t sum = 0;
+  for (size_t n = 0; n < 10; ++n) sum += gate.guesses(n, std::nullopt, 4);
+  EXPECT_EQ(sum, 5u);
+}
+
+TEST(MtpGate, PausesWhenGuessesAreWrongAndTriesAgain) {
+  const MtpGate::Costs costs{.seconds = 1, .row = 0.2, .first = 0.1, .next = 0.1};
+  MtpGate gate;
+  size_t proposed = 0, last = 0;
+  for (size_t n = 0; n < 4000; ++n) {
+    const size_t count = gate.guesses(n, costs, 4);
+    gate.record(count, 0);
+    proposed += count;
+    if (count) last = n;
+  }
+  EXPECT_GT(proposed, 20u);
+  EXPECT_LT(proposed, 150u);
+  EXPECT_GT(last, 1000u);
+}
+
+TEST(MtpRates, AreOfEachDepthGivenTheOnesBefore) {
+  MtpRates rates;
+  for (int i = 0; i < 2000; ++i) rates.record(3, i % 2 ? 2 : 0, 1.0 / 16);
+  EXPECT_NEAR(rates.rate[0], 0.5, 0.05);
+  EXPECT_NEAR(rates.rate[1], 1, 1e-6);
+  EXPECT_NEAR(rates.rate[2], 0, 1e-6);
+  EXPECT_NEAR(rates.expected(3), 2 * rates.rate[0], 1e-5);
+  const double before = rates.rate[2];
+  for (int i = 0; i < 1000; ++i) rates.record(2, 2, 1.0 / 16);  // the third is not tried
+  EXPECT_GT(rates.rate[2], before + 0.3);
+}
+
+TEST(MtpCost, WhatAGuessAddsToKeepingUp) {
+  MtpCost cost;
+  EXPECT_FALSE(cost.known());
+  cost.record_keep(0.01);
+  cost.record_first(0.03);
+  EXPECT_TRUE(cost.known());
+  EXPECT_DOUBLE_EQ(cost.first(), 0.02);
+  EXPECT_DOUBLE_EQ(cost.next(), 0.02);
+  cost.record_next(0.015);
+  EXPECT_DOUBLE_EQ(cost.next(), 0.015);
+}
+
 }  // namespace
 }  // namespace axk1

@@ -10,7 +10,7 @@ namespace axk1 {
 namespace {
 
 // The config in what it changes of the numbers, and some bytes of every part of the weights.
-uint64_t weights_fingerprint(const Engine& engine) {
+uint64_t weights_fingerprint(const Engine& engine, bool mtp) {
   Checksum64 sum;
   const auto add = [&](const void* data, size_t bytes) {
     sum.update({static_cast<const std::byte*>(data), bytes});
@@ -40,7 +40,7 @@ uint64_t weights_fingerprint(const Engine& engine) {
   const auto mlp = [&](const ExpertWeights& w) { matrix(w.gate), matrix(w.up), matrix(w.down); };
   const ModelWeights& weights = engine.weights();
   matrix(weights.embed_tokens);
-  for (const LayerWeights& w : weights.layers) {
+  const auto layer = [&](const LayerWeights& w) {
     for (const auto* v : {&w.input_layernorm, &w.post_attention_layernorm, &w.post_mlp_layernorm,
                           &w.q_a_layernorm, &w.kv_a_layernorm, &w.e_score_correction_bias}) {
       vector(*v);
@@ -52,13 +52,22 @@ uint64_t weights_fingerprint(const Engine& engine) {
     mlp(w.mlp);
     mlp(w.shared_experts);
     if (!w.experts.empty()) mlp(w.experts.front()), mlp(w.experts.back());
+  };
+  for (const LayerWeights& w : weights.layers) layer(w);
+  if (mtp) {
+    for (const auto* v : {&weights.norm, &weights.mtp->enorm, &weights.mtp->hnorm}) vector(*v);
+    matrix(weights.mtp->eh_proj);
+    layer(weights.mtp->layer);
   }
   return sum.digest();
 }
 
 class EngineModel : public StepModel {
  public:
-  explicit EngineModel(Engine& engine) : engine_(engine) {}
+  EngineModel(Engine& engine, bool mtp)
+      : engine_(engine), mtp_(mtp && engine.weights().mtp.has_value()) {
+    if (mtp_) engine.forward().reserve_mtp();
+  }
 
   AnswerModel answer_model() const override { return axk1::answer_model(engine_); }
   size_t max_step_tokens() const override { return engine_.forward().options().max_batch_tokens; }
@@ -71,11 +80,11 @@ class EngineModel : public StepModel {
     return memory;
   }
   KvCache new_cache() const override {
-    return KvCache(engine_.config(), engine_.forward().cache_dtype());
+    return KvCache(engine_.config(), engine_.forward().cache_dtype(), mtp_ ? 1 : 0);
   }
   size_t block_bytes() const override { return new_cache().block_bytes(); }
   uint64_t fingerprint() const override {
-    return weights_fingerprint(engine_) ^
+    return weights_fingerprint(engine_, mtp_) ^
            checksum64(cache_dtype_name(engine_.forward().cache_dtype()));
   }
 
@@ -89,9 +98,18 @@ class EngineModel : public StepModel {
   }
   void reserve_logits(size_t rows) override { engine_.forward().reserve_logits(rows); }
 
+  bool has_mtp() const override { return mtp_; }
+  void run_mtp(std::span<const MtpInput> batch) override {
+    mtp_batch_.assign(batch.begin(), batch.end());
+    for (MtpInput& input : mtp_batch_) input.mla_form = MlaForm::kAbsorbed;
+    engine_.forward().run_mtp(mtp_batch_);
+  }
+
  private:
   Engine& engine_;
+  const bool mtp_;
   std::vector<SequenceInput> batch_;
+  std::vector<MtpInput> mtp_batch_;
 };
 
 class NullModel : public StepModel {
@@ -170,8 +188,12 @@ class NullModel : public StepModel {
 
 }  // namespace
 
-std::unique_ptr<StepModel> make_engine_model(Engine& engine) {
-  return std::make_unique<EngineModel>(engine);
+void StepModel::run_mtp(std::span<const MtpInput>) {
+  AXK1_CHECK(false);  // has_mtp() says no
+}
+
+std::unique_ptr<StepModel> make_engine_model(Engine& engine, bool mtp) {
+  return std::make_unique<EngineModel>(engine, mtp);
 }
 
 std::unique_ptr<StepModel> make_null_model(Engine& engine) {

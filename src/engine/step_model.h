@@ -38,11 +38,17 @@ class StepModel {
   virtual void run(std::span<const SequenceInput> batch) = 0;
   virtual std::span<const float> logits(size_t first_row, size_t count) = 0;
   virtual void reserve_logits(size_t rows) = 0;
+
+  // Whether it guesses further tokens: then new_cache() has a layer for that, and sequences whose
+  // rows are given to run_mtp() are run with all_hidden. Forward::run_mtp(); the absorbed form.
+  virtual bool has_mtp() const { return false; }
+  virtual void run_mtp(std::span<const MtpInput> batch);
 };
 
 // The engine's model. Attention is always in its absorbed form: of the two it is the one that takes
 // single rows well, and a form that changed with the length of a chunk would change last bits.
-std::unique_ptr<StepModel> make_engine_model(Engine& engine);
+// `mtp`: use its layer of multi-token prediction, if it has one.
+std::unique_ptr<StepModel> make_engine_model(Engine& engine, bool mtp = false);
 
 // Computes nothing and answers every prompt with the same tokens, again and again: to measure what
 // surrounds a model. `engine` lends vocabulary, context length and step size.

@@ -136,6 +136,10 @@ struct Metrics::Impl {
   Counter& cancelled =
       counter("axk1_cancelled_completions_total", "Completions that were cancelled.", {});
   Counter& failed = counter("axk1_failed_completions_total", "Completions that failed.", {});
+  Counter& mtp_draft_tokens = counter("axk1_mtp_draft_tokens_total",
+                                      "Draft tokens of multi-token prediction, among all.", {});
+  Counter& mtp_accepted_tokens =
+      counter("axk1_mtp_accepted_tokens_total", "Of these, accepted.", {});
   Counter& evicted = counter("axk1_prefix_cache_evicted_blocks_total",
                              "Cached blocks that made room for others.", {});
   Gauge& connections = gauge("axk1_http_connections", "Open connections.", {});
@@ -223,6 +227,8 @@ std::string Metrics::text(const ServiceStats& stats, const Moment& moment) {
   m.llama_kv.Set(usage);
   Impl::follow(m.cancelled, number(stats.cancelled));
   Impl::follow(m.failed, number(stats.failed));
+  Impl::follow(m.mtp_draft_tokens, number(stats.mtp_draft_tokens));
+  Impl::follow(m.mtp_accepted_tokens, number(stats.mtp_accepted_tokens));
   Impl::follow(m.evicted, number(stats.prefix_evicted_blocks));
   m.connections.Set(number(moment.connections));
   m.active.Set(number(moment.active_requests));
