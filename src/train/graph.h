@@ -25,11 +25,14 @@ class Graph {
  public:
   using T = typename Ops::Scalar;
 
-  Graph(const ParamLayout& layout, Ops& ops);
+  // mtp_weight: of the loss of multi-token prediction, where the layout has it; 0: not computed.
+  Graph(const ParamLayout& layout, Ops& ops, double mtp_weight);
 
   // The batch has sane ids, targets and positions. router_biases [MoE layers, experts]. With
-  // `gradients`, those of the sum of losses times `scale` are added to the arena of the ops.
-  // `teaching`: that loss instead of the text's.
+  // `gradients`, those of the sum of losses, and of mtp_weight times the sum of those of
+  // multi-token prediction (arXiv 2412.19437, equations 24 and 25), times `scale` are added to the
+  // arena of the ops. `teaching`: that loss instead of the text's; multi-token prediction learns
+  // from the text.
   StepStats run(const TrainBatch& batch, std::span<const float> router_biases, double scale,
                 bool gradients, const Teaching* teaching = nullptr);
 
@@ -100,6 +103,15 @@ class Graph {
     });
   }
 
+  // The layer of multi-token prediction: forward, and with `gradients` backward, which adds the
+  // gradient of normed_ to d_normed_.
+  void run_mtp(const TrainBatch& batch, std::span<const float> router_biases, double scale,
+               bool gradients, StepStats& stats);
+  void read_ahead(const TrainBatch& batch);
+  std::span<const float> bias_of(const LayerParams& p, std::span<const float> biases) const {
+    return p.is_moe ? biases.subspan(p.moe_idx * num_experts_, num_experts_)
+                    : std::span<const float>();
+  }
   void make_angles(const TrainBatch& batch);
   void attention_forward(const LayerParams& p, LayerState& s);
   void attention_backward(const LayerParams& p, LayerState& s);
@@ -122,6 +134,7 @@ class Graph {
   const ParamLayout& layout_;
   const ModelConfig& config_;
   Ops& ops_;
+  const double mtp_weight_;
   size_t hidden_, top_k_, num_experts_;
   std::vector<float> inv_freq_;
   RouterShape router_shape_;
@@ -134,6 +147,13 @@ class Graph {
   std::vector<LayerState> states_;
   Rows last_, normed_, inv_last_;  // the residual stream after the last layer
   std::vector<DistilRowLoss> losses_;
+  Rows d_normed_;  // [hidden]
+
+  // Of multi-token prediction; [tokens, ..].
+  std::vector<int32_t> next_ids_, next_targets_;
+  Rows next_, next_normed_, state_normed_, inv_next_, inv_state_;  // what eh_proj is given
+  Rows pair_, d_pair_;                                             // [2 * hidden]
+  Rows mtp_last_, mtp_normed_, inv_mtp_;                           // the stream after the layer
 
   Rows out_;                                   // [hidden] what is added to the stream
   Rows rows_x_, rows_out_;                     // [rows, hidden] of experts
@@ -145,10 +165,11 @@ class Graph {
 };
 
 template <class Ops>
-Graph<Ops>::Graph(const ParamLayout& layout, Ops& ops)
+Graph<Ops>::Graph(const ParamLayout& layout, Ops& ops, double mtp_weight)
     : layout_(layout),
       config_(layout.config()),
       ops_(ops),
+      mtp_weight_(layout.mtp ? mtp_weight : 0),
       hidden_(static_cast<size_t>(config_.hidden_size)),
       top_k_(static_cast<size_t>(config_.num_experts_per_tok)),
       num_experts_(static_cast<size_t>(config_.n_routed_experts)),
@@ -187,7 +208,8 @@ StepStats Graph<Ops>::run(const TrainBatch& batch, std::span<const float> router
 
   StepStats stats;
   stats.tokens = n_;
-  const size_t num_layers = layout_.layers.size(), width = n_ * hidden_;
+  const size_t num_layers = static_cast<size_t>(config_.num_hidden_layers);
+  const size_t width = n_ * hidden_;
   const auto stream = [&](size_t layer) -> Rows& {
     return layer == num_layers ? last_ : states_[layer].h0;
   };
@@ -196,9 +218,7 @@ StepStats Graph<Ops>::run(const TrainBatch& batch, std::span<const float> router
     const LayerParams& p = layout_.layers[layer];
     LayerState& s = states_[layer];
     attention_forward(p, s);
-    std::span<const float> bias;
-    if (p.is_moe) bias = router_biases.subspan(p.moe_idx * num_experts_, num_experts_);
-    mlp_forward(p, s, bias, room(stream(layer + 1), width));
+    mlp_forward(p, s, bias_of(p, router_biases), room(stream(layer + 1), width));
     if (p.is_moe) count_router(s, stats.moe_layers.emplace_back());
   }
   ops_.rms_norm(last_.data(), hidden_, layout_.final_norm, config_.rms_norm_eps, n_,
@@ -206,23 +226,85 @@ StepStats Graph<Ops>::run(const TrainBatch& batch, std::span<const float> router
 
   losses_.resize(n_);
   room(dx_, width);
+  room(d_normed_, width);
   ops_.head_loss(layout_.head, normed_.data(), batch.targets.data(), teaching, n_, scale,
-                 losses_.data(), gradients ? dx_.data() : nullptr);
+                 losses_.data(), gradients ? d_normed_.data() : nullptr);
   for (size_t t = 0; t < n_; ++t) {
     stats.loss_sum += losses_[t].text;
     stats.teacher_loss_sum += losses_[t].teacher;
     stats.targets += batch.targets[t] >= 0;
   }
+  if (mtp_weight_ > 0) run_mtp(batch, router_biases, scale, gradients, stats);
   if (!gradients) return stats;
 
-  ops_.rms_norm_backward(dx_.data(), last_.data(), hidden_, inv_last_.data(), layout_.final_norm,
-                         n_, room(dh_, width), hidden_, false);
+  ops_.rms_norm_backward(d_normed_.data(), last_.data(), hidden_, inv_last_.data(),
+                         layout_.final_norm, n_, room(dh_, width), hidden_, false);
   for (size_t layer = num_layers; layer-- > 0;) {
     mlp_backward(layout_.layers[layer], states_[layer]);
     attention_backward(layout_.layers[layer], states_[layer]);
   }
   ops_.embed_backward(layout_.embedding, batch.inputs.data(), n_, dh_.data());
   return stats;
+}
+
+// The token after each, and the one after that, within its document in its row: there the next
+// token of the loss is the target of the next token. Elsewhere the guess does not count.
+template <class Ops>
+void Graph<Ops>::read_ahead(const TrainBatch& batch) {
+  next_ids_.resize(n_);
+  next_targets_.resize(n_);
+  for (size_t t = 0; t < n_; ++t) {
+    const bool goes_on =
+        (t + 1) % batch.row_length != 0 && batch.positions[t + 1] == batch.positions[t] + 1;
+    next_ids_[t] = goes_on ? batch.inputs[t + 1] : std::max(batch.targets[t], 0);
+    next_targets_[t] = goes_on ? batch.targets[t + 1] : TrainBatch::kNoTarget;
+  }
+}
+
+template <class Ops>
+void Graph<Ops>::run_mtp(const TrainBatch& batch, std::span<const float> router_biases,
+                         double scale, bool gradients, StepStats& stats) {
+  const MtpParams& m = *layout_.mtp;
+  const LayerParams& p = layout_.layers.back();
+  LayerState& s = states_.back();
+  const size_t width = n_ * hidden_;
+  const double eps = config_.rms_norm_eps;
+  read_ahead(batch);
+  ops_.embed(layout_.embedding, next_ids_.data(), n_, room(next_, width));
+  ops_.rms_norm(next_.data(), hidden_, m.enorm, eps, n_, room(next_normed_, width),
+                room(inv_next_, n_));
+  ops_.rms_norm(normed_.data(), hidden_, m.hnorm, eps, n_, room(state_normed_, width),
+                room(inv_state_, n_));
+  room(pair_, 2 * width);
+  copy_in(next_normed_.data(), 2 * hidden_, hidden_, pair_.data());
+  copy_in(state_normed_.data(), 2 * hidden_, hidden_, pair_.data() + hidden_);
+  linear(m.eh_proj, pair_.data(), room(s.h0, width));
+  attention_forward(p, s);
+  mlp_forward(p, s, bias_of(p, router_biases), room(mtp_last_, width));
+  if (p.is_moe) count_router(s, stats.moe_layers.emplace_back());
+  ops_.rms_norm(mtp_last_.data(), hidden_, m.norm, eps, n_, room(mtp_normed_, width),
+                room(inv_mtp_, n_));
+  ops_.head_loss(layout_.head, mtp_normed_.data(), next_targets_.data(), nullptr, n_,
+                 scale * mtp_weight_, losses_.data(), gradients ? dx_.data() : nullptr);
+  for (size_t t = 0; t < n_; ++t) {
+    stats.mtp_loss_sum += losses_[t].text;
+    stats.mtp_targets += next_targets_[t] >= 0;
+  }
+  if (!gradients) return;
+
+  ops_.rms_norm_backward(dx_.data(), mtp_last_.data(), hidden_, inv_mtp_.data(), m.norm, n_,
+                         room(dh_, width), hidden_, false);
+  mlp_backward(p, s);
+  attention_backward(p, s);
+  linear_dx(m.eh_proj, dh_.data(), room(d_pair_, 2 * width));
+  linear_dw(m.eh_proj, dh_.data(), pair_.data());
+  copy_out(d_pair_.data(), 2 * hidden_, hidden_, dx_.data());
+  ops_.rms_norm_backward(dx_.data(), next_.data(), hidden_, inv_next_.data(), m.enorm, n_,
+                         dh_.data(), hidden_, false);
+  ops_.embed_backward(layout_.embedding, next_ids_.data(), n_, dh_.data());
+  copy_out(d_pair_.data() + hidden_, 2 * hidden_, hidden_, dx_.data());
+  ops_.rms_norm_backward(dx_.data(), normed_.data(), hidden_, inv_state_.data(), m.hnorm, n_,
+                         d_normed_.data(), hidden_, true);
 }
 
 template <class Ops>

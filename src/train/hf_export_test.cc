@@ -15,9 +15,10 @@ namespace {
 using testing::tiny_config;
 
 TEST(HfExport, ReadsBackTheSame) {
-  for (const char* changes :
-       {"{}", R"({"tie_word_embeddings": true, "q_lora_rank": null})",
-        R"({"model_type": "deepseek_v3"})", R"({"first_k_dense_replace": 3})"}) {
+  for (const char* changes : {"{}", R"({"tie_word_embeddings": true, "q_lora_rank": null})",
+                              R"({"model_type": "deepseek_v3"})", R"({"first_k_dense_replace": 3})",
+                              R"({"num_nextn_predict_layers": 1})",
+                              R"({"num_nextn_predict_layers": 1, "first_k_dense_replace": 3})"}) {
     ParamStore params(tiny_config(changes), {.seed = 4});
     for (float& bias : params.mutable_router_biases()) bias = 0.123f;
     for (const bool fused : {true, false}) {
@@ -36,7 +37,8 @@ TEST(HfExport, ReadsBackTheSame) {
         if (params.config().num_moe_layers()) {
           EXPECT_EQ(read.names().fused_experts, fused);
         }
-        load_weights(out, read.config());
+        EXPECT_EQ(load_weights(out, read.config()).mtp.has_value(),
+                  params.layout().mtp.has_value());
       }
     }
   }

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "io/errno_error.h"
@@ -12,6 +13,14 @@
 
 namespace axk1 {
 namespace {
+
+// Fields that a step may have or not.
+constexpr std::pair<const char*, std::optional<double> StepMetrics::*> kOptional[] = {
+    {"teacher_loss", &StepMetrics::teacher_loss},
+    {"mtp_loss", &StepMetrics::mtp_loss},
+    {"held_out_loss", &StepMetrics::held_out_loss},
+    {"bits_per_byte", &StepMetrics::bits_per_byte},
+    {"held_out_mtp_loss", &StepMetrics::held_out_mtp_loss}};
 
 // JSON has no NaN and no infinity.
 json::value finite_or_null(double value) {
@@ -40,9 +49,9 @@ json::object StepMetrics::to_json() const {
                    {"router_entropy", finite_or_null(router_entropy)},
                    {"skipped", skipped},
                    {"skipped_steps", skipped_steps}};
-  if (teacher_loss) out["teacher_loss"] = finite_or_null(*teacher_loss);
-  if (held_out_loss) out["held_out_loss"] = finite_or_null(*held_out_loss);
-  if (bits_per_byte) out["bits_per_byte"] = finite_or_null(*bits_per_byte);
+  for (const auto& [field, member] : kOptional) {
+    if (const auto& value = this->*member) out[field] = finite_or_null(*value);
+  }
   return out;
 }
 
@@ -67,14 +76,8 @@ StepMetrics StepMetrics::from_json(const json::value& v, const std::string& sour
   reader.get("skipped");
   m.skipped = reader.bool_or("skipped", false);
   m.skipped_steps = count("skipped_steps");
-  if (reader.fields().contains("teacher_loss")) {
-    m.teacher_loss = number_of(reader, "teacher_loss");
-  }
-  if (reader.fields().contains("held_out_loss")) {
-    m.held_out_loss = number_of(reader, "held_out_loss");
-  }
-  if (reader.fields().contains("bits_per_byte")) {
-    m.bits_per_byte = number_of(reader, "bits_per_byte");
+  for (const auto& [field, member] : kOptional) {
+    if (reader.fields().contains(field)) m.*member = number_of(reader, field);
   }
   return m;
 }

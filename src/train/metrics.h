@@ -16,6 +16,7 @@ struct StepMetrics {
   std::string stage;
   double loss = 0;                     // nats per target, of the text
   std::optional<double> teacher_loss;  // per target, with a teacher
+  std::optional<double> mtp_loss;      // per target of multi-token prediction, unweighted
   double learning_rate = 0;
   double grad_norm = 0;  // before clipping
   uint64_t tokens = 0;   // read since the run began
@@ -27,7 +28,7 @@ struct StepMetrics {
   double router_entropy = 0;  // nats, mean over tokens and layers
   bool skipped = false;       // the step changed nothing
   uint64_t skipped_steps = 0;
-  std::optional<double> held_out_loss, bits_per_byte;
+  std::optional<double> held_out_loss, bits_per_byte, held_out_mtp_loss;
 
   json::object to_json() const;
   // Throws Error naming `source`.

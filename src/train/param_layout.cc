@@ -13,18 +13,19 @@ size_t z(int64_t size) {
 }  // namespace
 
 ParamLayout::ParamLayout(const ModelConfig& config) : config_(config) {
-  if (config.num_nextn_predict_layers > 0) {
+  if (config.num_nextn_predict_layers > 1) {
     fail(ErrorCode::kUnsupported, "training: num_nextn_predict_layers is ",
-         config.num_nextn_predict_layers,
-         ", and multi-token-prediction layers are not trained; expected 0");
+         config.num_nextn_predict_layers, ", expected 0 or 1");
   }
   const size_t vocab = z(config.vocab_size), hidden = z(config.hidden_size);
   embedding = matrix(add("model.embed_tokens.weight", ParamKind::kEmbedding, {vocab, hidden}, -1),
                      vocab, hidden);
-  layers.reserve(z(config.num_hidden_layers));
-  router_bias_names.resize(z(config.num_hidden_layers));
-  for (size_t i = 0; i < z(config.num_hidden_layers); ++i) add_layer(i);
-  final_norm = {add("model.norm.weight", ParamKind::kNorm, {hidden}, -1), hidden};
+  const size_t num_layers = z(config.num_hidden_layers);
+  layers.reserve(num_layers + 1);
+  router_bias_names.resize(num_layers + z(config.num_nextn_predict_layers));
+  for (size_t i = 0; i < num_layers; ++i) add_layer(i, config.is_moe_layer[i]);
+  if (config.num_nextn_predict_layers > 0) add_mtp();
+  final_norm = add_norm("model.norm.weight", hidden, -1);
   if (config.tie_word_embeddings) {
     head = matrix(embedding.offset, vocab, hidden);
   } else {
@@ -48,6 +49,25 @@ MatrixParam ParamLayout::matrix(size_t offset, size_t rows, size_t cols) {
   return {offset, rows, cols, num_matrices_++};
 }
 
+NormParam ParamLayout::add_norm(std::string name, size_t size, int64_t layer) {
+  return {add(std::move(name), ParamKind::kNorm, {size}, layer), size};
+}
+
+void ParamLayout::add_mtp() {
+  const size_t hidden = z(config_.hidden_size);
+  const int64_t layer = config_.num_hidden_layers;
+  const std::string prefix = cat("model.layers.", layer, ".");
+  MtpParams p;
+  p.enorm = add_norm(prefix + "enorm.weight", hidden, layer);
+  p.hnorm = add_norm(prefix + "hnorm.weight", hidden, layer);
+  p.eh_proj =
+      matrix(add(prefix + "eh_proj.weight", ParamKind::kMatrix, {hidden, 2 * hidden}, layer),
+             hidden, 2 * hidden);
+  add_layer(z(layer), config_.mtp_layer_is_moe());
+  p.norm = add_norm(prefix + "shared_head.norm.weight", hidden, layer);
+  mtp = p;
+}
+
 MlpParams ParamLayout::add_mlp(const std::string& prefix, size_t intermediate, int64_t layer) {
   const size_t hidden = z(config_.hidden_size);
   const auto part = [&](const char* name, size_t rows, size_t cols) {
@@ -61,22 +81,22 @@ MlpParams ParamLayout::add_mlp(const std::string& prefix, size_t intermediate, i
   return p;
 }
 
-void ParamLayout::add_layer(size_t layer) {
+void ParamLayout::add_layer(size_t layer, bool is_moe) {
   const ModelConfig& c = config_;
   const size_t hidden = z(c.hidden_size), heads = z(c.num_attention_heads);
   const size_t queries = heads * z(c.qk_head_dim());
   const size_t latent = z(c.kv_lora_rank), q_rank = z(c.q_lora_rank);
   const std::string prefix = cat("model.layers.", layer, ".");
   const auto idx = static_cast<int64_t>(layer);
-  const auto add_norm = [&](const char* name, size_t size) {
-    return NormParam{add(prefix + name, ParamKind::kNorm, {size}, idx), size};
+  const auto norm = [&](const char* name, size_t size) {
+    return add_norm(prefix + name, size, idx);
   };
   const auto add_matrix = [&](const char* name, size_t rows, size_t cols) {
     return add(prefix + name, ParamKind::kMatrix, {rows, cols}, idx);
   };
 
   LayerParams p;
-  p.input_norm = add_norm("input_layernorm.weight", hidden);
+  p.input_norm = norm("input_layernorm.weight", hidden);
   p.q_width = q_rank ? q_rank : queries;
   const char* q_name = q_rank ? "self_attn.q_a_proj.weight" : "self_attn.q_proj.weight";
   const size_t in_proj = add_matrix(q_name, p.q_width, hidden);
@@ -84,16 +104,16 @@ void ParamLayout::add_layer(size_t layer) {
   add_matrix("self_attn.kv_a_proj_with_mqa.weight", kv_rows, hidden);
   p.in_proj = matrix(in_proj, p.q_width + kv_rows, hidden);
   if (q_rank) {
-    p.q_a_norm = add_norm("self_attn.q_a_layernorm.weight", q_rank);
+    p.q_a_norm = norm("self_attn.q_a_layernorm.weight", q_rank);
     p.q_b = matrix(add_matrix("self_attn.q_b_proj.weight", queries, q_rank), queries, q_rank);
   }
-  p.kv_a_norm = add_norm("self_attn.kv_a_layernorm.weight", latent);
+  p.kv_a_norm = norm("self_attn.kv_a_layernorm.weight", latent);
   const size_t kv_b_rows = heads * z(c.qk_nope_head_dim + c.v_head_dim);
   p.kv_b = matrix(add_matrix("self_attn.kv_b_proj.weight", kv_b_rows, latent), kv_b_rows, latent);
   const size_t values = heads * z(c.v_head_dim);
   p.o = matrix(add_matrix("self_attn.o_proj.weight", hidden, values), hidden, values);
-  p.post_attention_norm = add_norm("post_attention_layernorm.weight", hidden);
-  p.is_moe = c.is_moe_layer[layer];
+  p.post_attention_norm = norm("post_attention_layernorm.weight", hidden);
+  p.is_moe = is_moe;
   if (p.is_moe) {
     add_moe(layer, p);
   } else {
@@ -124,8 +144,7 @@ void ParamLayout::add_moe(size_t layer, LayerParams& p) {
     p.shared = add_mlp(prefix + "mlp.shared_experts.", z(c.n_shared_experts) * intermediate, idx);
   }
   if (c.has_post_mlp_norm) {
-    p.post_mlp_norm = {add(prefix + "post_mlp_layernorm.weight", ParamKind::kNorm, {hidden}, idx),
-                       hidden};
+    p.post_mlp_norm = add_norm(prefix + "post_mlp_layernorm.weight", hidden, idx);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -65,15 +66,23 @@ struct LayerParams {
   MlpParams shared;  // rows 0: none
 };
 
+// Of the layer of multi-token prediction besides what every layer has (model/weights.h,
+// MtpWeights).
+struct MtpParams {
+  NormParam enorm, hnorm, norm;
+  MatrixParam eh_proj;  // [hidden, 2 * hidden]; the columns of the embedding first
+};
+
 // Constant after construction: any thread may read.
 class ParamLayout {
  public:
-  // Throws Error(kUnsupported) for a config with multi-token-prediction layers.
+  // Throws Error(kUnsupported) for a config with more than one layer of multi-token prediction.
   explicit ParamLayout(const ModelConfig& config);
 
   const ModelConfig& config() const { return config_; }
   size_t num_elements() const { return num_elements_; }
   size_t num_matrices() const { return num_matrices_; }
+  size_t num_moe_layers() const { return num_moe_layers_; }  // that of `mtp` included
   const std::vector<Param>& params() const { return params_; }
   const Param* find(std::string_view name) const;  // nullptr when there is none
 
@@ -82,7 +91,8 @@ class ParamLayout {
 
   MatrixParam embedding, head;  // the same elements when tie_word_embeddings
   NormParam final_norm;
-  std::vector<LayerParams> layers;
+  std::vector<LayerParams> layers;  // the model's, then that of multi-token prediction
+  std::optional<MtpParams> mtp;
   // [layers] name on disk of the correction bias of the router; empty for a dense layer. The bias
   // is no parameter: it decides the choice of experts only and has no gradient.
   std::vector<std::string> router_bias_names;
@@ -90,7 +100,9 @@ class ParamLayout {
  private:
   size_t add(std::string name, ParamKind kind, std::vector<uint64_t> shape, int64_t layer);
   MatrixParam matrix(size_t offset, size_t rows, size_t cols);
-  void add_layer(size_t layer);
+  NormParam add_norm(std::string name, size_t size, int64_t layer);
+  void add_layer(size_t layer, bool is_moe);
+  void add_mtp();
   void add_moe(size_t layer, LayerParams& p);
   MlpParams add_mlp(const std::string& prefix, size_t intermediate, int64_t layer);
 

@@ -12,8 +12,15 @@
 namespace axk1 {
 namespace {
 
-size_t num_biases(const ModelConfig& config) {
-  return static_cast<size_t>(config.num_moe_layers() * config.n_routed_experts);
+size_t num_biases(const ParamLayout& layout) {
+  return layout.num_moe_layers() * static_cast<size_t>(layout.config().n_routed_experts);
+}
+
+// With what the checkpoint has.
+ModelConfig config_of(const Checkpoint& checkpoint) {
+  ModelConfig config = checkpoint.config;
+  config.num_nextn_predict_layers = checkpoint.summary.num_mtp_tensors > 0 ? 1 : 0;
+  return config;
 }
 
 }  // namespace
@@ -21,7 +28,7 @@ size_t num_biases(const ModelConfig& config) {
 ParamStore::ParamStore(const ModelConfig& config, const InitOptions& options)
     : layout_(config),
       values_(layout_.num_elements() * sizeof(float)),
-      router_biases_(num_biases(config)) {
+      router_biases_(num_biases(layout_)) {
   Rng rng(options.seed);
   float* values = values_.as<float>();
   for (const Param& p : layout_.params()) {
@@ -33,15 +40,12 @@ ParamStore::ParamStore(const ModelConfig& config, const InitOptions& options)
   }
 }
 
-ParamStore::ParamStore(const std::string& checkpoint)
-    : layout_(load_model_config(checkpoint)),
-      values_(layout_.num_elements() * sizeof(float)),
-      router_biases_(num_biases(layout_.config())) {
-  read(checkpoint);
-}
+ParamStore::ParamStore(const std::string& checkpoint) : ParamStore(open_checkpoint(checkpoint)) {}
 
-void ParamStore::read(const std::string& path) {
-  const Checkpoint checkpoint = open_checkpoint(path);
+ParamStore::ParamStore(const Checkpoint& checkpoint)
+    : layout_(config_of(checkpoint)),
+      values_(layout_.num_elements() * sizeof(float)),
+      router_biases_(num_biases(layout_)) {
   names_ = {.fused_experts = checkpoint.summary.fused_experts,
             .router_bias = checkpoint.summary.has_router_bias};
   std::unordered_map<std::string, NamedSlice> wanted;
@@ -54,7 +58,6 @@ void ParamStore::read(const std::string& path) {
       const size_t rows = tensor.shape.size() == 2 ? tensor.shape[0] : 1;
       widen_rows(tensor.dtype, tensor.bytes.data(), rows, tensor.shape.back(), to);
     };
-    if (tensor.layer >= config().num_hidden_layers) continue;  // multi-token prediction
     const size_t layer = tensor.layer < 0 ? 0 : static_cast<size_t>(tensor.layer);
     if (tensor.layer >= 0 && tensor.name == layout_.router_bias_names[layer]) {
       widen_to(router_biases_.data() + layout_.layers[layer].moe_idx * experts);

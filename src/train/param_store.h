@@ -12,6 +12,8 @@
 
 namespace axk1 {
 
+struct Checkpoint;  // model/checkpoint.h
+
 struct InitOptions {
   uint64_t seed = 0;
   // Of every matrix, as transformers initialises this family; norms are 1, router biases 0.
@@ -32,7 +34,8 @@ class ParamStore {
   // Random weights: the same for the same config and options on every machine.
   ParamStore(const ModelConfig& config, const InitOptions& options);
 
-  // The weights of a Hugging Face directory or a k1pack file, widened to f32. Throws Error as
+  // The weights of a Hugging Face directory or a k1pack file, widened to f32; with a layer of
+  // multi-token prediction if the checkpoint has one, whatever its config says. Throws Error as
   // open_checkpoint does.
   explicit ParamStore(const std::string& checkpoint);
 
@@ -45,7 +48,7 @@ class ParamStore {
   std::span<const float> values(const Param& param) const {
     return values().subspan(param.offset, param.size);
   }
-  // [MoE layers, n_routed_experts]; empty without MoE layers.
+  // [MoE layers, n_routed_experts], that of multi-token prediction last; empty without any.
   std::span<const float> router_biases() const { return router_biases_; }
   std::span<const float> router_bias(size_t moe_idx) const {
     const size_t experts = static_cast<size_t>(config().n_routed_experts);
@@ -62,7 +65,7 @@ class ParamStore {
   uint64_t version() const { return version_; }
 
  private:
-  void read(const std::string& path);
+  explicit ParamStore(const Checkpoint& checkpoint);
 
   ParamLayout layout_;
   CheckpointNames names_;

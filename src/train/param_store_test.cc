@@ -103,15 +103,23 @@ TEST(ParamStore, WritingChangesTheVersion) {
   EXPECT_TRUE(store.router_biases().empty());
 }
 
-TEST(ParamLayout, RefusesMultiTokenPredictionLayers) {
-  ModelConfig config = load_model_config(testdata("golden/g3-dense"));
+TEST(ParamLayout, HasOneLayerOfMultiTokenPredictionAtMost) {
+  ModelConfig config = load_model_config(testdata("golden/g2-fused-bias"));
+  const size_t without = ParamLayout(config).num_elements();
   config.num_nextn_predict_layers = 1;
+  const ParamLayout layout(config);
+  EXPECT_EQ(layout.num_elements() - without, count_mtp_parameters(config));
+  const std::string prefix = cat("model.layers.", config.num_hidden_layers, ".");
+  for (const char* name : {"enorm", "hnorm", "eh_proj", "shared_head.norm", "mlp.gate"}) {
+    EXPECT_NE(layout.find(cat(prefix, name, ".weight")), nullptr) << name;
+  }
+  config.num_nextn_predict_layers = 2;
   try {
-    const ParamLayout layout(config);
+    const ParamLayout two(config);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("num_nextn_predict_layers"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("num_nextn_predict_layers is 2"));
   }
 }
 

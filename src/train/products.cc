@@ -57,6 +57,7 @@ void Products::plan_packing() {
     for (const MlpParams& expert : layer.experts) add_mlp(expert);
     add_mlp(layer.shared);
   }
+  if (layout.mtp) add(layout.mtp->eh_proj);
   add(layout.head);
   packed_ = Buffer(words * sizeof(uint32_t));  // zeros, which is what pads panels
 }

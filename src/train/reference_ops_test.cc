@@ -223,7 +223,11 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values("{}", R"({"q_lora_rank": null, "norm_topk_prob": false})",
                       R"({"model_type": "deepseek_v3", "n_shared_experts": 2})",
                       R"({"tie_word_embeddings": true, "n_shared_experts": 0})",
-                      R"({"first_k_dense_replace": 3, "rope_interleave": false})"));
+                      R"({"first_k_dense_replace": 3, "rope_interleave": false})",
+                      R"({"num_nextn_predict_layers": 1})",
+                      R"({"num_nextn_predict_layers": 1, "tie_word_embeddings": true,
+                          "q_lora_rank": null, "model_type": "deepseek_v3"})",
+                      R"({"num_nextn_predict_layers": 1, "first_k_dense_replace": 3})"));
 
 TEST_P(WholeModel, GradientsMatchFiniteDifferences) {
   const ParamLayout layout(tiny_config(GetParam()));
@@ -232,12 +236,13 @@ TEST_P(WholeModel, GradientsMatchFiniteDifferences) {
   for (const Param& p : layout.params()) {
     for (size_t i = 0; i < p.size && p.kind == ParamKind::kNorm; ++i) params[p.offset + i] += 1;
   }
-  const auto moe_layers = static_cast<size_t>(layout.config().num_moe_layers());
+  const size_t moe_layers = layout.num_moe_layers();
+  constexpr double kMtp = 0.7;
   std::vector<float> bias(moe_layers * 6);
   for (size_t i = 0; i < bias.size(); ++i) bias[i] = 0.02f * static_cast<float>(i % 5);
   const TrainBatch batch = random_batch(2, 7, 37, 3);
   Ops ops(params.data(), gradients.data());
-  Graph<Ops> graph(layout, ops);
+  Graph<Ops> graph(layout, ops, kMtp);
   const StepStats stats = graph.run(batch, bias, 0.1, true);
   ASSERT_EQ(stats.moe_layers.size(), moe_layers);
   for (const MoeLayerStats& layer : stats.moe_layers) {
@@ -256,7 +261,8 @@ TEST_P(WholeModel, GradientsMatchFiniteDifferences) {
       const double old = params[i];
       const double numeric = slope([&](double step) {
         params[i] = old + step;
-        return 0.1 * graph.run(batch, bias, 0, false).loss_sum;
+        const StepStats found = graph.run(batch, bias, 0, false);
+        return 0.1 * (found.loss_sum + kMtp * found.mtp_loss_sum);
       });
       params[i] = old;
       ASSERT_NEAR(numeric, gradients[i], kTolerance * (1 + std::abs(numeric)))
@@ -267,6 +273,45 @@ TEST_P(WholeModel, GradientsMatchFiniteDifferences) {
       EXPECT_GT(largest, 1e-6) << p.name << ": nothing was tested";
     }
   }
+}
+
+// Guesses count within a document and a row only, wherever the next token's own target counts.
+TEST(Graph, MultiTokenPredictionStaysWithinDocuments) {
+  const ParamLayout layout(tiny_config(R"({"num_nextn_predict_layers": 1})"));
+  Values params = normal_values(layout.num_elements(), 1), gradients(params.size());
+  for (double& p : params) p *= 0.4;
+  const std::vector<float> bias(layout.num_moe_layers() * 6);
+  // Two documents in the first row, of 3 and 2 tokens; one in the second, whose end is not trained.
+  TrainBatch batch{.rows = 2,
+                   .row_length = 5,
+                   .inputs = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10},
+                   .targets = {2, 3, 30, 5, 31, 7, 8, 9, 10, -1},
+                   .positions = {0, 1, 2, 0, 1, 0, 1, 2, 3, 4}};
+  Ops ops(params.data(), gradients.data());
+  Graph<Ops> graph(layout, ops, 0.5);
+  const StepStats stats = graph.run(batch, bias, 0, false);
+  EXPECT_EQ(stats.targets, 9u);
+  EXPECT_EQ(stats.mtp_targets, 2u + 1 + 3);
+  // What follows a document's end changes nothing before it.
+  TrainBatch other = batch;
+  other.inputs[3] = 20;
+  other.targets[3] = -1;
+  other.targets[4] = -1;
+  for (int i = 5; i < 9; ++i) other.targets[i] = -1;
+  TrainBatch same = batch;
+  same.targets[3] = same.targets[4] = -1;
+  for (int i = 5; i < 9; ++i) same.targets[i] = -1;
+  const StepStats a = graph.run(other, bias, 0, false), b = graph.run(same, bias, 0, false);
+  EXPECT_EQ(a.mtp_targets, 2u);
+  EXPECT_EQ(a.mtp_loss_sum, b.mtp_loss_sum);
+  EXPECT_EQ(a.loss_sum, b.loss_sum);
+  // The guess at the first token reads the second and answers for the third.
+  TrainBatch third = same;
+  third.targets[1] = 36;  // what the second token is followed by
+  EXPECT_NE(graph.run(third, bias, 0, false).mtp_loss_sum, b.mtp_loss_sum);
+  Graph<Ops> without(layout, ops, 0);
+  EXPECT_EQ(without.run(batch, bias, 0, false).loss_sum, stats.loss_sum);
+  EXPECT_EQ(without.run(batch, bias, 0, false).mtp_targets, 0u);
 }
 
 }  // namespace

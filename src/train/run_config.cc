@@ -333,6 +333,7 @@ RunConfig parse_run_config(std::string_view text, const std::string& path) {
   static constexpr std::string_view kTypes[] = {"f32", "bf16"};
   run.bf16 = top.one_of("dtype", kTypes, 0) == 1;
   run.balance = top.number("balance", run.balance, 0, 1);
+  if (top.find("mtp_weight")) run.mtp_weight = top.number("mtp_weight", 0, 0, 100);
   top.close();
 
   json::object hashed = top.all();

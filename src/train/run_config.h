@@ -82,8 +82,9 @@ struct RunConfig {
   RunOptimizer optimizer;
   size_t micro_batch = 1;  // rows computed at once
   uint64_t seed = 1;
-  bool bf16 = false;       // dtype: what matrix products are computed in
-  double balance = 0.001;  // router bias per step
+  bool bf16 = false;                 // dtype: what matrix products are computed in
+  double balance = 0.001;            // router bias per step
+  std::optional<double> mtp_weight;  // absent: kMtpWeight, if the model has that layer
   RunCheckpoints checkpoints;
   RunEval eval;
   RunSpike spike;

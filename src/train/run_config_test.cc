@@ -29,7 +29,7 @@ constexpr const char* kFull = R"({
     {"steps": 5, "sequence_length": 16, "batch_tokens": 16, "mix": {"b": 1},
      "schedule": {"kind": "cosine", "peak": 1e-4}}],
   "optimizer": {"kind": "muon", "momentum": 0.9, "betas": [0.8, 0.9], "eps": 1e-9, "weight_decay": 0, "clip": 0.5},
-  "micro_batch": 2, "seed": 7, "dtype": "bf16", "balance": 0.01,
+  "micro_batch": 2, "seed": 7, "dtype": "bf16", "balance": 0.01, "mtp_weight": 0.1,
   "checkpoint": {"every": 100, "keep": 3, "export": true},
   "eval": {"every": 50, "tokens": 4096}, "spike": {"factor": 4, "window": 32}
 })";
@@ -53,6 +53,7 @@ TEST(RunConfig, DefaultsAreAsDocumented) {
   EXPECT_EQ(run.seed, 1u);
   EXPECT_FALSE(run.bf16);
   EXPECT_EQ(run.balance, 0.001);
+  EXPECT_FALSE(run.mtp_weight);
   EXPECT_EQ(run.checkpoints.keep, 2u);
   EXPECT_EQ(run.spike.factor, 0);
 }
@@ -78,6 +79,7 @@ TEST(RunConfig, ReadsEveryField) {
   EXPECT_EQ(run.optimizer.kind, OptimizerKind::kMuon);
   EXPECT_EQ(run.optimizer.momentum, 0.9);
   EXPECT_TRUE(run.bf16);
+  EXPECT_EQ(run.mtp_weight, 0.1);
   EXPECT_EQ(run.checkpoints.every, 100u);
   EXPECT_TRUE(run.checkpoints.export_each);
   EXPECT_EQ(run.eval.tokens, 4096u);

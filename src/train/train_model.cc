@@ -42,8 +42,11 @@ void check_batch(const TrainBatch& batch, const ModelConfig& config) {
 
 class TrainModel::Impl {
  public:
-  Impl(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool, DType compute)
-      : params_(params), ops_(params, kernels, pool, compute), graph_(params.layout(), ops_) {}
+  Impl(const ParamStore& params, const KernelTable& kernels, ThreadPool& pool,
+       const TrainModelOptions& options)
+      : params_(params),
+        ops_(params, kernels, pool, options.compute),
+        graph_(params.layout(), ops_, options.mtp_weight) {}
 
   StepStats run(const TrainBatch& batch, double scale, float* gradients, const Teaching* teaching) {
     check_batch(batch, params_.config());
@@ -63,7 +66,7 @@ TrainModel::TrainModel(const ParamStore& params, const KernelTable& kernels, Thr
     fail(ErrorCode::kUnsupported, "training: cannot compute in ", dtype_name(options.compute),
          ", expected f32 or bf16");
   }
-  impl_ = std::make_unique<Impl>(params, kernels, pool, options.compute);
+  impl_ = std::make_unique<Impl>(params, kernels, pool, options);
 }
 
 TrainModel::~TrainModel() = default;

@@ -12,12 +12,18 @@
 
 namespace axk1 {
 
+// As DeepSeek-V3 was trained for the first 10 of 14.8 trillion tokens (arXiv 2412.19437,
+// section 4.2).
+inline constexpr double kMtpWeight = 0.3;
+
 struct TrainModelOptions {
   // kF32: everything in f32. kBF16: products, those of attention too, multiply weights, activations
   // and gradients rounded to bf16 and sum in f32; the rest, the router included, stays f32. Weights
   // and gradients are f32 in memory either way. kBF16 is fast where the machine has AVX512-BF16;
   // elsewhere it is plain C++, slower than kF32.
   DType compute = DType::kF32;
+  // Of the loss of multi-token prediction, where the model has that layer; 0: it is not computed.
+  double mtp_weight = kMtpWeight;
 };
 
 // Keeps references. Owns the activations, which grow to the largest micro-batch and stay. One
@@ -29,8 +35,10 @@ class TrainModel {
              const TrainModelOptions& options = {});
   ~TrainModel();
 
-  // Adds to `gradients` those of (sum of the batch's cross-entropies) / targets_in_step, where
-  // targets_in_step counts the targets of all micro-batches of the step. Throws
+  // Adds to `gradients` those of (sum of the batch's cross-entropies, and mtp_weight times those of
+  // multi-token prediction) / targets_in_step, where targets_in_step counts the targets of all
+  // micro-batches of the step; those of multi-token prediction are fewer, and divided by the same
+  // number (arXiv 2412.19437, equation 24). Throws
   // Error(kInvalidInput) for a batch whose sizes disagree or that has an id, target or position out
   // of range.
   // With `teaching`, whose teacher has read the batch, those of its loss instead.

@@ -13,6 +13,7 @@
 #include "testing/shared_data.h"
 #include "testing/tiny_config.h"
 #include "train/graph.h"
+#include "train/hf_export.h"
 #include "train/reference_ops.h"
 #include "train/train_test_util.h"
 
@@ -34,7 +35,7 @@ struct Expected {
            const Teaching* teaching = nullptr)
       : values(params.values().begin(), params.values().end()), gradients(values.size()) {
     ReferenceOps<double> ops(values.data(), gradients.data());
-    Graph<ReferenceOps<double>> graph(params.layout(), ops);
+    Graph<ReferenceOps<double>> graph(params.layout(), ops, kMtpWeight);
     stats = graph.run(batch, params.router_biases(), scale, true, teaching);
   }
   std::vector<double> values, gradients;
@@ -62,7 +63,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values("{}", R"({"q_lora_rank": null, "norm_topk_prob": false})",
                       R"({"model_type": "deepseek_v3", "n_shared_experts": 2})",
                       R"({"tie_word_embeddings": true, "n_shared_experts": 0})",
-                      R"({"first_k_dense_replace": 3, "rope_interleave": false})"));
+                      R"({"first_k_dense_replace": 3, "rope_interleave": false})",
+                      R"({"num_nextn_predict_layers": 1})"));
 
 // What forward passes are off by (model/golden_test.cc), of which a gradient sees the same again on
 // the way back.
@@ -83,6 +85,10 @@ TEST_P(TrainModelTest, F32MatchesTheReference) {
     const StepStats stats = model.forward_backward(batch, 100, gradients);
     EXPECT_NEAR(stats.loss_sum, expected.stats.loss_sum, 1e-6 * expected.stats.loss_sum);
     EXPECT_EQ(stats.targets, expected.stats.targets);
+    EXPECT_NEAR(stats.mtp_loss_sum, expected.stats.mtp_loss_sum,
+                1e-6 * expected.stats.mtp_loss_sum);
+    EXPECT_EQ(stats.mtp_targets, expected.stats.mtp_targets);
+    EXPECT_EQ(stats.mtp_targets > 0, params.layout().mtp.has_value());
     for (size_t i = 0; i < stats.moe_layers.size(); ++i) {
       EXPECT_EQ(stats.moe_layers[i].tokens_per_expert,
                 expected.stats.moe_layers[i].tokens_per_expert);
@@ -227,6 +233,48 @@ TEST(TrainModel, LossIsThatOfInference) {
   }
   // 4e-5 of the logits' RMS (model/golden_test.cc), which is near 1.
   EXPECT_NEAR(model.evaluate(batch).loss_sum, loss, 50 * 4e-5 * 2);
+}
+
+// So is that of multi-token prediction: an export of random weights guesses in the engine's forward
+// pass as the trainer computed it.
+TEST(TrainModel, LossOfMultiTokenPredictionIsThatOfInference) {
+  ParamStore params(tiny_config(R"({"num_nextn_predict_layers": 1})"),
+                    {.seed = 3, .standard_deviation = 0.15});
+  for (float& bias : params.mutable_router_biases()) bias = 0.01f;
+  const testing::TempDir dir;
+  export_huggingface(params, dir.path() + "/model", {.dtype = DType::kF32});
+  const KernelTable kernels = select_kernels("", cpu_features());
+  ThreadPool pool(2);
+  TrainModel model(params, kernels, pool);
+  constexpr size_t kTokens = 20;
+  TrainBatch batch = random_batch(1, kTokens, 37, 8);
+  for (size_t i = 0; i < kTokens; ++i) batch.positions[i] = static_cast<int32_t>(i);
+  const ModelConfig config = load_model_config(dir.path() + "/model");
+  EXPECT_EQ(config.num_nextn_predict_layers, 1);
+  const ModelWeights weights = load_weights(dir.path() + "/model", config);
+  Forward forward(config, weights, kernels, pool);
+  forward.reserve_mtp();
+  KvCache cache(config, forward.cache_dtype(), 1);
+  cache.reserve(kTokens);
+  double loss = 0;
+  size_t targets = 0;
+  for (size_t t = 0; t + 1 < kTokens; ++t) {
+    const std::span<const int32_t> ids(batch.inputs);
+    const SequenceInput input{.tokens = ids.subspan(t, 1), .cache = &cache, .all_hidden = true};
+    forward.run({&input, 1});
+    const MtpInput next{
+        .tokens = ids.subspan(t + 1, 1), .cache = &cache, .position = t, .logits = true};
+    forward.run_mtp({&next, 1});
+    if (batch.targets[t + 1] < 0) continue;
+    const auto row = forward.logits(0, 1);
+    double sum = 0;
+    for (float logit : row) sum += std::exp(double{logit});
+    loss += std::log(sum) - double{row[static_cast<size_t>(batch.targets[t + 1])]};
+    ++targets;
+  }
+  const StepStats stats = model.evaluate(batch);
+  EXPECT_EQ(stats.mtp_targets, targets);
+  EXPECT_NEAR(stats.mtp_loss_sum, loss, kTokens * 4e-5 * 2);
 }
 
 TEST(TrainModel, RefusesBatchesThatAreWrong) {

@@ -124,6 +124,16 @@ std::unique_ptr<ParamStore> make_params(const RunConfig& run, const Tokenizer& t
   return std::make_unique<ParamStore>(parsed, init);
 }
 
+double mtp_weight_of(const RunConfig& run, const ParamStore& params) {
+  if (params.layout().mtp) return run.mtp_weight.value_or(kMtpWeight);
+  if (run.mtp_weight.value_or(0) > 0) {
+    fail(ErrorCode::kInvalidInput, run.path, ": mtp_weight: found ", *run.mtp_weight,
+         ", but the model has no layer of multi-token prediction; expected "
+         "num_nextn_predict_layers 1 in its config, or weights that have one");
+  }
+  return 0;
+}
+
 std::unique_ptr<Optimizer> make_optimizer(const RunOptimizer& o, const ParamStore& params,
                                           const KernelTable& kernels, int num_threads) {
   const AdamWOptions adamw{
@@ -179,6 +189,7 @@ class Run {
   KernelTable kernels_;
   Tokenizer tokenizer_;
   std::unique_ptr<ParamStore> params_;
+  double mtp_weight_;  // 0: no multi-token prediction
   TrainModel model_;
   Gradients gradients_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -204,7 +215,9 @@ Run::Run(const RunConfig& run, const TrainerOptions& options)
       kernels_(select_kernels(options.kernels, cpu_features())),
       tokenizer_(Tokenizer::load(run.tokenizer)),
       params_(make_params(run, tokenizer_)),
-      model_(*params_, kernels_, pool_, {.compute = run.bf16 ? DType::kBF16 : DType::kF32}),
+      mtp_weight_(mtp_weight_of(run, *params_)),
+      model_(*params_, kernels_, pool_,
+             {.compute = run.bf16 ? DType::kBF16 : DType::kF32, .mtp_weight = mtp_weight_}),
       gradients_(params_->layout()),
       optimizer_(make_optimizer(run.optimizer, *params_, kernels_, pool_.num_threads())),
       spikes_({.factor = run.spike.factor, .window = run.spike.window}),
@@ -322,7 +335,9 @@ StepStats Run::forward_backward(uint64_t& targets) {
   double count[] = {static_cast<double>(num_targets(rows))};
   ranks_.sum(std::span<double>(count));
   targets = static_cast<uint64_t>(count[0]);
-  step_flops_ = training_flops(params_->config(), rows);
+  ModelConfig computed = params_->config();
+  if (mtp_weight_ == 0) computed.num_nextn_predict_layers = 0;
+  step_flops_ = training_flops(computed, rows);
   gradients_.zero();
   StepStats stats;
   if (targets == 0) return stats;
@@ -339,9 +354,14 @@ StepStats Run::forward_backward(uint64_t& targets) {
 void Run::sum_over_ranks(StepStats& stats) {
   if (ranks_.size() == 1) return;
   const ModelConfig& config = params_->config();
-  stats.moe_layers.resize(static_cast<size_t>(config.num_moe_layers()));
-  std::vector<double> all = {stats.loss_sum, static_cast<double>(stats.targets),
-                             static_cast<double>(stats.tokens), stats.teacher_loss_sum};
+  stats.moe_layers.resize(mtp_weight_ > 0 ? params_->layout().num_moe_layers()
+                                          : static_cast<size_t>(config.num_moe_layers()));
+  std::vector<double> all = {stats.loss_sum,
+                             static_cast<double>(stats.targets),
+                             static_cast<double>(stats.tokens),
+                             stats.teacher_loss_sum,
+                             stats.mtp_loss_sum,
+                             static_cast<double>(stats.mtp_targets)};
   for (MoeLayerStats& layer : stats.moe_layers) {
     layer.tokens_per_expert.resize(static_cast<size_t>(config.n_routed_experts));
     all.push_back(layer.router_entropy_sum);
@@ -352,7 +372,9 @@ void Run::sum_over_ranks(StepStats& stats) {
   stats.targets = static_cast<uint64_t>(all[1]);
   stats.tokens = static_cast<uint64_t>(all[2]);
   stats.teacher_loss_sum = all[3];
-  size_t at = 4;
+  stats.mtp_loss_sum = all[4];
+  stats.mtp_targets = static_cast<uint64_t>(all[5]);
+  size_t at = 6;
   for (MoeLayerStats& layer : stats.moe_layers) {
     layer.router_entropy_sum = all[at++];
     for (uint64_t& tokens : layer.tokens_per_expert) tokens = static_cast<uint64_t>(all[at++]);
@@ -378,6 +400,7 @@ StepMetrics Run::measure(const StepStats& stats, double norm, double seconds) co
     m.teacher_loss =
         stats.targets ? stats.teacher_loss_sum / static_cast<double>(stats.targets) : std::nan("");
   }
+  if (mtp_weight_ > 0) m.mtp_loss = stats.mtp_targets ? stats.mean_mtp_loss() : std::nan("");
   m.learning_rate =
       learning_rate(run_.stages[stage_idx].schedule, steps_done_ - order_.first_step(stage_idx));
   m.grad_norm = norm;
@@ -415,7 +438,8 @@ void Run::train_step() {
   sum_over_ranks(stats);
   const double norm = clip_gradients(pool_, gradients_.values(), run_.optimizer.clip);
   const double loss =
-      targets ? stats.mean_loss() + stats.teacher_loss_sum / static_cast<double>(targets)
+      targets ? stats.mean_loss() + (stats.teacher_loss_sum + mtp_weight_ * stats.mtp_loss_sum) /
+                                        static_cast<double>(targets)
               : std::nan("");
   const bool skipped = spikes_.is_spike(loss, norm);
   const size_t stage_idx = order_.stage_of(steps_done_);
@@ -450,7 +474,7 @@ void Run::evaluate(StepMetrics& metrics) {
   const size_t length = order_.stage(order_.stage_of(metrics.step - 1)).row_length;
   if (held_out_.row_length != length) held_out_ = data_.held_out_rows(length, run_.eval.tokens);
   if (held_out_.rows == 0) return;
-  double sums[] = {0, 0, 0};  // nats, targets, bytes
+  double sums[] = {0, 0, 0, 0, 0};  // nats, targets, bytes; nats and targets of prediction further
   for (size_t row = 0, part = 0; row < held_out_.rows; row += run_.micro_batch, ++part) {
     if (part % ranks_.size() != ranks_.rank()) continue;
     const TrainBatch batch =
@@ -458,6 +482,8 @@ void Run::evaluate(StepMetrics& metrics) {
     const StepStats stats = model_.evaluate(batch);
     sums[0] += stats.loss_sum;
     sums[1] += static_cast<double>(stats.targets);
+    sums[3] += stats.mtp_loss_sum;
+    sums[4] += static_cast<double>(stats.mtp_targets);
     for (int32_t target : batch.targets) {
       if (target == TrainBatch::kNoTarget || tokenizer_.is_special(target)) continue;
       sums[2] += static_cast<double>(tokenizer_.token_bytes(target).size());
@@ -465,6 +491,7 @@ void Run::evaluate(StepMetrics& metrics) {
   }
   ranks_.sum(std::span<double>(sums));
   if (sums[1] > 0) metrics.held_out_loss = sums[0] / sums[1];
+  if (sums[4] > 0) metrics.held_out_mtp_loss = sums[3] / sums[4];
   if (sums[2] > 0) metrics.bits_per_byte = sums[0] / std::numbers::ln2 / sums[2];
 }
 

@@ -10,7 +10,9 @@
 #include <thread>
 
 #include "base/error.h"
+#include "io/file.h"
 #include "model/config.h"
+#include "model/weights.h"
 #include "testing/tiny_run.h"
 #include "train/run_checkpoint.h"
 
@@ -59,6 +61,51 @@ std::string newest(const std::string& out) {
 
 std::string weights(const std::string& out) {
   return read_file(out + "/model/model.safetensors");
+}
+
+// A run file of the tiny run, its model with a layer of multi-token prediction.
+std::string write_mtp_run(const testing::TinyRun& files, const std::string& changes = "{}") {
+  const std::string path = files.write_run(changes, "mtp.json");
+  json::value run = json::parse(read_file(path), path);
+  run.at("model").as_object()["num_nextn_predict_layers"] = 1;
+  write_file_atomic(path, json::to_text(run));
+  return path;
+}
+
+TEST(Trainer, TrainsMultiTokenPredictionToTheBitAcrossStops) {
+  const testing::TinyRun files;
+  const std::string run = write_mtp_run(files), out = files.path() + "/out";
+  const Trained whole = train(run, out);
+  ASSERT_TRUE(whole.steps.back().mtp_loss && whole.steps.back().held_out_mtp_loss);
+  EXPECT_NEAR(*whole.steps[0].mtp_loss, std::log(259), 0.2);
+  EXPECT_LT(*whole.steps.back().mtp_loss, 4.3);
+  EXPECT_LT(*whole.steps.back().held_out_mtp_loss, 4.6);
+  const ModelConfig config = load_model_config(out + "/model");
+  const ModelWeights trained = load_weights(out + "/model", config);
+  ASSERT_TRUE(trained.mtp);
+  EXPECT_TRUE(trained.mtp->layer.is_moe);
+  // The router's bias of that layer is balanced too.
+  EXPECT_THAT(trained.mtp->layer.e_score_correction_bias, ::testing::Contains(::testing::Ne(0)));
+
+  const std::string parts = files.path() + "/parts";
+  train(run, parts, false, 7);
+  train(run, parts, true);
+  EXPECT_EQ(newest(parts), newest(out));
+  EXPECT_EQ(weights(parts), weights(out));
+
+  // The model itself learns as without, but for the gradients that come through its hidden states.
+  const std::string off = files.path() + "/off";
+  const Trained without = train(write_mtp_run(files, R"({"mtp_weight": 0})"), off);
+  EXPECT_FALSE(without.steps.back().mtp_loss);
+  EXPECT_EQ(without.steps[0].loss, whole.steps[0].loss);
+  EXPECT_NE(without.steps.back().loss, whole.steps.back().loss);
+}
+
+TEST(Trainer, RefusesAWeightOfMultiTokenPredictionThatIsNotThere) {
+  const testing::TinyRun files;
+  const std::string run = files.write_run(R"({"mtp_weight": 0.1})");
+  EXPECT_THAT(error_of([&] { train(run, files.path() + "/out"); }),
+              HasSubstr("mtp_weight: found 0.1, but the model has no layer"));
 }
 
 TEST(Trainer, LearnsAndLeavesAModel) {
