@@ -60,6 +60,33 @@ std::string newest(const std::string& out) {
   return read_file(folder.file(folder.steps().back()));
 }
 
+// A layer of multi-token prediction goes from the run file to drafts that are right.
+TEST(TrainCommand, WhatItTrainedGuessesAhead) {
+  const testing::TinyRun files;
+  const std::string run =
+      files.write_run(kManySteps, "mtp.json", R"({"num_nextn_predict_layers": 1})");
+  const std::string out = files.path() + "/out", requests = files.path() + "/requests.jsonl";
+  const ProcessResult trained = axk1({"train", run, "--out", out, "--threads", "1"});
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  write_file_atomic(requests,
+                    "{\"prompt\": \"The fox number\", \"temperature\": 0, \"max_tokens\": 40}\n"
+                    "{\"prompt\": \"the grapes\", \"temperature\": 0.5, \"seed\": 1, "
+                    "\"max_tokens\": 40}\n");
+  const ProcessResult drafts =
+      axk1({"bench", "drafts", out + "/model", "--requests", requests, "--samples", "1",
+            "--streams", "1", "--threads", "1", "--json"});
+  ASSERT_EQ(drafts.exit_code, 0) << drafts.err;
+  const json::value result = json::parse(drafts.out, "bench drafts");
+  const json::array& rows = result.at("rows").as_array();
+  ASSERT_EQ(rows.size(), 4u);
+  EXPECT_EQ(rows[2].at("name").as_string(), "mtp");
+  const auto made = rows[2].at("draft_tokens").to_number<uint64_t>();
+  const auto right = rows[2].at("accepted_tokens").to_number<uint64_t>();
+  EXPECT_GT(made, 3u);  // how many pay is a matter of time
+  EXPECT_GT(right, 1u);
+  EXPECT_LT(rows[2].at("steps").to_number<uint64_t>(), rows[0].at("steps").to_number<uint64_t>());
+}
+
 TEST(TrainCommand, KilledAtAnyMomentItEndsWithTheSameBits) {
   const testing::TinyRun files;
   const std::string run = files.write_run(kManySteps);

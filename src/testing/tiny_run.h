@@ -29,9 +29,10 @@ class TinyRun {
 
   const std::string& path() const { return dir_.path(); }
 
-  // Path of a run file with `changes` (fields of the top level) made.
-  std::string write_run(const std::string& changes = "{}",
-                        const std::string& name = "run.json") const {
+  // Path of a run file with `changes` (fields of the top level) made, and `model_changes` to fields
+  // of the model.
+  std::string write_run(const std::string& changes = "{}", const std::string& name = "run.json",
+                        const std::string& model_changes = "{}") const {
     json::value run = json::parse(R"({
       "model": {"model_type": "axk1", "hidden_size": 24,
         "intermediate_size": 32, "moe_intermediate_size": 12, "num_hidden_layers": 2,
@@ -54,6 +55,10 @@ class TinyRun {
     const json::value changed = json::parse(changes, "changes");
     for (const auto& [key, value] : changed.as_object()) {
       run.as_object()[key] = value;
+    }
+    const json::value model_changed = json::parse(model_changes, "model changes");
+    for (const auto& [key, value] : model_changed.as_object()) {
+      run.at("model").as_object()[key] = value;
     }
     return dir_.write(name, json::to_text(run));
   }

@@ -10,7 +10,6 @@
 #include <thread>
 
 #include "base/error.h"
-#include "io/file.h"
 #include "model/config.h"
 #include "model/weights.h"
 #include "testing/tiny_run.h"
@@ -63,18 +62,11 @@ std::string weights(const std::string& out) {
   return read_file(out + "/model/model.safetensors");
 }
 
-// A run file of the tiny run, its model with a layer of multi-token prediction.
-std::string write_mtp_run(const testing::TinyRun& files, const std::string& changes = "{}") {
-  const std::string path = files.write_run(changes, "mtp.json");
-  json::value run = json::parse(read_file(path), path);
-  run.at("model").as_object()["num_nextn_predict_layers"] = 1;
-  write_file_atomic(path, json::to_text(run));
-  return path;
-}
+constexpr const char* kMtpModel = R"({"num_nextn_predict_layers": 1})";
 
 TEST(Trainer, TrainsMultiTokenPredictionToTheBitAcrossStops) {
   const testing::TinyRun files;
-  const std::string run = write_mtp_run(files), out = files.path() + "/out";
+  const std::string run = files.write_run("{}", "mtp.json", kMtpModel), out = files.path() + "/out";
   const Trained whole = train(run, out);
   ASSERT_TRUE(whole.steps.back().mtp_loss && whole.steps.back().held_out_mtp_loss);
   EXPECT_NEAR(*whole.steps[0].mtp_loss, std::log(259), 0.2);
@@ -95,7 +87,8 @@ TEST(Trainer, TrainsMultiTokenPredictionToTheBitAcrossStops) {
 
   // The model itself learns as without, but for the gradients that come through its hidden states.
   const std::string off = files.path() + "/off";
-  const Trained without = train(write_mtp_run(files, R"({"mtp_weight": 0})"), off);
+  const Trained without =
+      train(files.write_run(R"({"mtp_weight": 0})", "off.json", kMtpModel), off);
   EXPECT_FALSE(without.steps.back().mtp_loss);
   EXPECT_EQ(without.steps[0].loss, whole.steps[0].loss);
   EXPECT_NE(without.steps.back().loss, whole.steps.back().loss);
@@ -312,7 +305,8 @@ class ThreadRank final : public GradientSum {
 TEST(Trainer, TwoProcessesTrainAsOne) {
   const testing::TinyRun files;
   const std::string run = files.write_run(R"({"optimizer": {"eps": 0.01},
-      "stages": [{"steps": 6, "sequence_length": 32, "batch_tokens": 128, "schedule": {"peak": 0.01}}]})");
+      "stages": [{"steps": 6, "sequence_length": 32, "batch_tokens": 128, "schedule": {"peak": 0.01}}]})",
+                                          "mtp.json", kMtpModel);
   const Trained alone = train(run, files.path() + "/alone");
   Meeting meeting(2);
   Trained of_rank[2];
@@ -331,10 +325,13 @@ TEST(Trainer, TwoProcessesTrainAsOne) {
     const double bound =
         i == 0 ? 128 * 0x1p-52 * expected : static_cast<double>(i) * 128 * 0x1p-24 * 100;
     EXPECT_NEAR(found, expected, bound) << "step " << i + 1;
+    EXPECT_NEAR(*of_rank[0].steps[i].mtp_loss, *alone.steps[i].mtp_loss, bound);
     worst = std::max(worst, std::abs(found - expected));
     EXPECT_EQ(of_rank[0].steps[i].dead_experts, alone.steps[i].dead_experts);
   }
   EXPECT_NEAR(*of_rank[0].steps.back().held_out_loss, *alone.steps.back().held_out_loss,
+              6 * 128 * 0x1p-24 * 100);
+  EXPECT_NEAR(*of_rank[0].steps.back().held_out_mtp_loss, *alone.steps.back().held_out_mtp_loss,
               6 * 128 * 0x1p-24 * 100);
   std::printf("[ cases ] largest difference of a loss between one and two processes: %.2g\n",
               worst);
