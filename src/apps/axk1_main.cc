@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
   axk1::add_keys_command(app);
   axk1::add_inspect_command(app);
   axk1::add_convert_command(app);
+  axk1::add_merge_command(app);
   axk1::add_logits_command(app);
   axk1::add_template_command(app);
   axk1::add_tokenize_command(app);

@@ -18,6 +18,7 @@ void add_inspect_command(CLI::App& app);
 void add_keys_command(CLI::App& app);
 void add_logits_command(CLI::App& app);
 void add_template_command(CLI::App& app);
+void add_merge_command(CLI::App& app);
 void add_tokenize_command(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_distil_command(CLI::App& app);
