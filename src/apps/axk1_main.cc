@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   axk1::add_bench_command(app);
   axk1::add_train_command(app);
   axk1::add_distil_command(app);
+  axk1::add_rl_command(app);
   axk1::add_train_tokenizer_command(app);
   axk1::add_data_command(app);
 

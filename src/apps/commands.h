@@ -23,6 +23,7 @@ void add_tokenize_command(CLI::App& app);
 void add_train_command(CLI::App& app);
 void add_distil_command(CLI::App& app);
 void add_eval_command(CLI::App& app);
+void add_rl_command(CLI::App& app);
 void add_perplexity_command(CLI::App& app);
 void add_run_command(CLI::App& app);
 void add_schema_command(CLI::App& app);

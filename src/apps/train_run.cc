@@ -10,6 +10,7 @@
 #include "mpi/mpi_ranks.h"
 #include "parallel/thread_pool.h"
 #include "parallel/topology.h"
+#include "rl/rl_run.h"
 #include "train/run_config.h"
 #include "train/trainer.h"
 
@@ -26,7 +27,12 @@ double peak_flops(int threads, bool bf16) {
 
 std::string note_of(const StepMetrics& m) {
   char text[160];
-  std::snprintf(text, sizeof text, "; loss %.4f", m.loss);
+  if (m.rl) {
+    std::snprintf(text, sizeof text, "; reward %.3f, in mode %.3f, %.0f tokens an answer",
+                  m.rl->reward, m.rl->mode_obedience, m.rl->answer_tokens);
+  } else {
+    std::snprintf(text, sizeof text, "; loss %.4f", m.loss);
+  }
   std::string note = text;
   if (m.teacher_loss) {
     std::snprintf(text, sizeof text, ", teacher's %.4f", *m.teacher_loss);
@@ -62,9 +68,16 @@ void add_train_run_options(CLI::App& command, TrainRunArguments& a) {
 
 void train_from_run_file(const TrainRunArguments& arguments) {
   const RunConfig run = load_run_config(arguments.run);
-  if (run.distil.has_value() != (arguments.command == "distil")) {
-    fail(ErrorCode::kUsage, arguments.run, run.distil ? ": names a teacher" : ": names no teacher",
-         "; it is for axk1 ", run.distil ? "distil" : "train");
+  const char* kind = run.rl ? "rl" : run.distil ? "distil" : "train";
+  if (kind != arguments.command) {
+    fail(ErrorCode::kUsage, arguments.run,
+         run.rl       ? ": has a section `rl`"
+         : run.distil ? ": names a teacher"
+                      : ": names no teacher",
+         "; it is for axk1 ", kind);
+  }
+  if (run.rl && arguments.mpi) {
+    fail(ErrorCode::kUsage, "rl: cannot be shared among processes (--mpi)");
   }
   const std::unique_ptr<GradientSum> ranks = arguments.mpi ? join_mpi_ranks() : nullptr;
   const bool speaks = !ranks || ranks->rank() == 0;
@@ -87,6 +100,11 @@ void train_from_run_file(const TrainRunArguments& arguments) {
       print_err(cat("step ", m.step, " skipped: loss ", m.loss, ", norm of the gradient ",
                     m.grad_norm, "\n"));
     }
+    if (m.rl && m.rl->held_out_reward) {
+      progress.reset();
+      print_err(cat("step ", m.step, ": reward ", m.rl->reward, ", held out ",
+                    *m.rl->held_out_reward, "\n"));
+    }
     if (m.held_out_loss) {
       progress.reset();  // off the line
       print_err(held_out_line(m));
@@ -94,7 +112,7 @@ void train_from_run_file(const TrainRunArguments& arguments) {
     if (!progress) progress = std::make_unique<Progress>("training", "steps", num_steps, m.step);
     progress->update(m.step, note_of(m));
   };
-  const TrainResult result = train_run(run, options);
+  const TrainResult result = run.rl ? rl_run(run, options) : train_run(run, options);
   progress.reset();
   if (!speaks) return;
   if (result.finished) {

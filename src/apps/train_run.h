@@ -1,4 +1,4 @@
-// axk1 train RUN and axk1 distil RUN: the side of a training run that a user sees.
+// axk1 train RUN, axk1 distil RUN and axk1 rl RUN: the side of a training run that a user sees.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -7,7 +7,7 @@
 namespace axk1 {
 
 struct TrainRunArguments {
-  std::string command;  // "train" or "distil": whether the run must have a teacher
+  std::string command;  // "train", "distil" or "rl": which kind of run file it must be
   std::string run, out;
   bool resume = false;
   bool mpi = false;  // one of the processes that mpirun started
@@ -15,7 +15,7 @@ struct TrainRunArguments {
   std::string kernels;
 };
 
-// The options that axk1 train and axk1 distil share, but for RUN and --out: `arguments` gets them,
+// The options that these commands share, but for RUN and --out: `arguments` gets them,
 // and must live as long as `command`.
 void add_train_run_options(CLI::App& command, TrainRunArguments& arguments);
 

@@ -27,6 +27,7 @@ OnDelta writer(const std::shared_ptr<Board>& board, size_t index) {
     const std::lock_guard lock(board->mutex);
     CompletedAnswer& answer = board->answers[index];
     answer.ids.insert(answer.ids.end(), delta.ids.begin(), delta.ids.end());
+    for (const StepLogprobs& step : delta.logprobs) answer.logprobs.push_back(step.chosen.logprob);
     answer.text += delta.text;
     if (!delta.last()) return;
     if (delta.finish_reason) answer.finish_reason = *delta.finish_reason;

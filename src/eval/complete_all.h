@@ -11,8 +11,9 @@
 namespace axk1 {
 
 struct CompletedAnswer {
-  std::vector<TokenId> ids;  // with the end token when there was one
-  std::string text;          // as CompletionDelta::text; empty without a tokenizer
+  std::vector<TokenId> ids;     // with the end token when there was one
+  std::vector<float> logprobs;  // [ids] of the tokens chosen, when asked for (top_logprobs)
+  std::string text;             // as CompletionDelta::text; empty without a tokenizer
   FinishReason finish_reason = FinishReason::kStop;
 };
 

@@ -14,6 +14,9 @@ struct TrainBatch {
   std::vector<int32_t> inputs;     // [rows, row_length]
   std::vector<int32_t> targets;    // [rows, row_length]; kNoTarget: no loss here
   std::vector<int32_t> positions;  // [rows, row_length]
+  // What each target's loss counts for in the gradient, of either sign; empty: 1 each. Losses that
+  // are reported, and guesses of multi-token prediction, are not multiplied. [rows, row_length]
+  std::vector<float> weights;
   static constexpr int32_t kNoTarget = -1;
 };
 

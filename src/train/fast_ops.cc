@@ -184,8 +184,8 @@ void FastOps::text_loss(std::span<float> logits, int32_t target, double scale, b
 }
 
 void FastOps::head_loss(const MatrixParam& w, const float* x, const int32_t* targets,
-                        const Teaching* teaching, size_t n, double scale, DistilRowLoss* losses,
-                        float* dx) {
+                        const float* weights, const Teaching* teaching, size_t n, double scale,
+                        DistilRowLoss* losses, float* dx) {
   const size_t vocab = w.rows;
   const size_t step = std::clamp<size_t>((size_t{4} << 20) / vocab, 32, 512);
   logits_.resize(std::max(logits_.size(), std::min(n, step) * vocab));
@@ -199,18 +199,19 @@ void FastOps::head_loss(const MatrixParam& w, const float* x, const int32_t* tar
     pool_.parallel_tasks(count, [&](size_t t, int thread) {
       const std::span<float> logits(logits_.data() + t * vocab, vocab);
       const int32_t target = targets[first + t];
+      const double token_scale = weights ? scale * static_cast<double>(weights[first + t]) : scale;
       losses[first + t] = {};
       if (target < 0) {
         if (dx) std::fill(logits.begin(), logits.end(), 0.0f);
       } else if (!teaching) {
-        text_loss(logits, target, scale, dx != nullptr, losses[first + t]);
+        text_loss(logits, target, token_scale, dx != nullptr, losses[first + t]);
       } else {
         std::vector<float>& scratch = distil_scratch_[static_cast<size_t>(thread)];
         scratch.resize(3 * vocab + 2);
         losses[first + t] = distil_row<float>(
             teaching->options, taught[t], target, logits, scratch,
             [this](float* z, size_t size, float s) { return softmax(z, size, s); });
-        if (dx) kernels_.scale(static_cast<float>(scale), logits.data(), vocab);
+        if (dx) kernels_.scale(static_cast<float>(token_scale), logits.data(), vocab);
       }
     });
     if (!dx) continue;

@@ -63,7 +63,7 @@ class FastOps {
                        const float* d_logits, size_t top_k, size_t n, float* dx);
   void embed(const MatrixParam& w, const int32_t* ids, size_t n, float* h);
   void embed_backward(const MatrixParam& w, const int32_t* ids, size_t n, const float* dh);
-  void head_loss(const MatrixParam& w, const float* x, const int32_t* targets,
+  void head_loss(const MatrixParam& w, const float* x, const int32_t* targets, const float* weights,
                  const Teaching* teaching, size_t n, double scale, DistilRowLoss* losses,
                  float* dx);
 

@@ -36,6 +36,9 @@ class Graph {
   StepStats run(const TrainBatch& batch, std::span<const float> router_biases, double scale,
                 bool gradients, const Teaching* teaching = nullptr);
 
+  // Of each token of the last run: what its target cost; 0 without a target.
+  std::span<const DistilRowLoss> token_losses() const { return {losses_.data(), n_}; }
+
   // Makes the next runs take the choices of experts that the last run made: finite differences
   // must not step from one choice to another.
   void keep_choices(bool keep) { keep_choices_ = keep; }
@@ -146,7 +149,7 @@ class Graph {
   Rows cos_, sin_;
   std::vector<LayerState> states_;
   Rows last_, normed_, inv_last_;  // the residual stream after the last layer
-  std::vector<DistilRowLoss> losses_;
+  std::vector<DistilRowLoss> losses_, mtp_losses_;
   Rows d_normed_;  // [hidden]
 
   // Of multi-token prediction; [tokens, ..].
@@ -227,7 +230,8 @@ StepStats Graph<Ops>::run(const TrainBatch& batch, std::span<const float> router
   losses_.resize(n_);
   room(dx_, width);
   room(d_normed_, width);
-  ops_.head_loss(layout_.head, normed_.data(), batch.targets.data(), teaching, n_, scale,
+  ops_.head_loss(layout_.head, normed_.data(), batch.targets.data(),
+                 batch.weights.empty() ? nullptr : batch.weights.data(), teaching, n_, scale,
                  losses_.data(), gradients ? d_normed_.data() : nullptr);
   for (size_t t = 0; t < n_; ++t) {
     stats.loss_sum += losses_[t].text;
@@ -284,10 +288,11 @@ void Graph<Ops>::run_mtp(const TrainBatch& batch, std::span<const float> router_
   if (p.is_moe) count_router(s, stats.moe_layers.emplace_back());
   ops_.rms_norm(mtp_last_.data(), hidden_, m.norm, eps, n_, room(mtp_normed_, width),
                 room(inv_mtp_, n_));
-  ops_.head_loss(layout_.head, mtp_normed_.data(), next_targets_.data(), nullptr, n_,
-                 scale * mtp_weight_, losses_.data(), gradients ? dx_.data() : nullptr);
+  mtp_losses_.resize(n_);
+  ops_.head_loss(layout_.head, mtp_normed_.data(), next_targets_.data(), nullptr, nullptr, n_,
+                 scale * mtp_weight_, mtp_losses_.data(), gradients ? dx_.data() : nullptr);
   for (size_t t = 0; t < n_; ++t) {
-    stats.mtp_loss_sum += losses_[t].text;
+    stats.mtp_loss_sum += mtp_losses_[t].text;
     stats.mtp_targets += next_targets_[t] >= 0;
   }
   if (!gradients) return;

@@ -27,6 +27,21 @@ json::value finite_or_null(double value) {
   return std::isfinite(value) ? json::value(value) : json::value(nullptr);
 }
 
+// The names and places of all but the last of RlMetrics.
+struct RlField {
+  const char* name;
+  double RlMetrics::*value;
+};
+constexpr RlField kRlFields[] = {{"reward", &RlMetrics::reward},
+                                 {"accuracy", &RlMetrics::accuracy},
+                                 {"mode_obedience", &RlMetrics::mode_obedience},
+                                 {"ratio", &RlMetrics::ratio},
+                                 {"clip_fraction", &RlMetrics::clip_fraction},
+                                 {"entropy", &RlMetrics::entropy},
+                                 {"answer_tokens", &RlMetrics::answer_tokens},
+                                 {"cut", &RlMetrics::cut},
+                                 {"equal_groups", &RlMetrics::equal_groups}};
+
 double number_of(const json::ObjectReader& reader, std::string_view field) {
   reader.get(field);
   return reader.number_or(field, std::nan(""));
@@ -51,6 +66,10 @@ json::object StepMetrics::to_json() const {
                    {"skipped_steps", skipped_steps}};
   for (const auto& [field, member] : kOptional) {
     if (const auto& value = this->*member) out[field] = finite_or_null(*value);
+  }
+  if (rl) {
+    for (const RlField& f : kRlFields) out[f.name] = finite_or_null((*rl).*f.value);
+    if (rl->held_out_reward) out["held_out_reward"] = finite_or_null(*rl->held_out_reward);
   }
   return out;
 }
@@ -78,6 +97,13 @@ StepMetrics StepMetrics::from_json(const json::value& v, const std::string& sour
   m.skipped_steps = count("skipped_steps");
   for (const auto& [field, member] : kOptional) {
     if (reader.fields().contains(field)) m.*member = number_of(reader, field);
+  }
+  if (reader.fields().contains("reward")) {
+    RlMetrics& rl = m.rl.emplace();
+    for (const RlField& f : kRlFields) rl.*f.value = number_of(reader, f.name);
+    if (reader.fields().contains("held_out_reward")) {
+      rl.held_out_reward = number_of(reader, "held_out_reward");
+    }
   }
   return m;
 }

@@ -11,6 +11,20 @@
 
 namespace axk1 {
 
+// Of a step of reinforcement learning (docs/training.md).
+struct RlMetrics {
+  double reward = 0;          // mean over the answers
+  double accuracy = 0;        // share that is right, in whatever mode
+  double mode_obedience = 0;  // share that thinks when asked to, and only then
+  double ratio = 0;           // mean importance ratio of the answers that were trained on
+  double clip_fraction = 0;   // of them, at the bound that takes away their gradient
+  double entropy = 0;         // nats per token, estimated from the tokens drawn
+  double answer_tokens = 0;   // mean length
+  double cut = 0;             // share that reached max_tokens
+  double equal_groups = 0;    // share of groups whose answers all had the same reward
+  std::optional<double> held_out_reward;
+};
+
 struct StepMetrics {
   uint64_t step = 0;  // from 1: how many steps are done
   std::string stage;
@@ -29,6 +43,7 @@ struct StepMetrics {
   bool skipped = false;       // the step changed nothing
   uint64_t skipped_steps = 0;
   std::optional<double> held_out_loss, bits_per_byte, held_out_mtp_loss;
+  std::optional<RlMetrics> rl;
 
   json::object to_json() const;
   // Throws Error naming `source`.

@@ -46,6 +46,14 @@ TEST(Metrics, LineGoesThereAndBack) {
   EXPECT_EQ(back.held_out_loss, 4.5);
   EXPECT_FALSE(StepMetrics::from_json(json::parse(json::to_text(at_step(1).to_json()), "x"), "x")
                    .held_out_loss);
+  EXPECT_FALSE(back.rl);
+  m.rl = {.reward = 0.25, .accuracy = 0.5, .ratio = 1.5, .held_out_reward = 0.75};
+  const StepMetrics of_rl =
+      StepMetrics::from_json(json::parse(json::to_text(m.to_json()), "x"), "x");
+  ASSERT_TRUE(of_rl.rl);
+  EXPECT_EQ(of_rl.rl->ratio, 1.5);
+  EXPECT_EQ(of_rl.rl->held_out_reward, 0.75);
+  EXPECT_EQ(json::to_text(of_rl.to_json()), json::to_text(m.to_json()));
   EXPECT_THROW(StepMetrics::from_json(json::object{{"step", 1}}, "x"), Error);
 }
 

@@ -256,8 +256,8 @@ class ReferenceOps {
   // losses [n]: cross-entropy of softmax(x wᵀ) at each target, and what a teacher's loss is; 0
   // where there is no target. With dx not null also the gradients of `scale` times their weighted
   // sum: dx [n, w.cols], and of w.
-  void head_loss(const MatrixParam& w, const T* x, const int32_t* targets, const Teaching* teaching,
-                 size_t n, double scale, DistilRowLoss* losses, T* dx) {
+  void head_loss(const MatrixParam& w, const T* x, const int32_t* targets, const float* weights,
+                 const Teaching* teaching, size_t n, double scale, DistilRowLoss* losses, T* dx) {
     const DistilOptions text_alone{.teacher_weight = 0, .text_weight = 1};
     std::vector<T> logits(w.rows), scratch(3 * w.rows + 2);
     for (size_t t = 0; t < n; ++t) {
@@ -270,7 +270,8 @@ class ReferenceOps {
                                 teaching ? teaching->teacher->rows(t, 1)[0] : TeacherRow(),
                                 targets[t], logits, scratch, softmax);
       if (!dx) continue;
-      for (T& d : logits) d *= static_cast<T>(scale);
+      const T weight = weights ? static_cast<T>(weights[t]) : T{1};
+      for (T& d : logits) d *= static_cast<T>(scale) * weight;
       linear_dx({&one, 1}, logits.data(), dx + t * w.cols, false);
       linear_dw({&one, 1}, logits.data(), x + t * w.cols);
     }

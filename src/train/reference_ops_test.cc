@@ -192,10 +192,10 @@ TEST(ReferenceOps, HeadLossGradients) {
   Values dx(x.size());
   const MatrixParam w{0, vocab, width, 0};
   const auto f = [&] {
-    ops.head_loss(w, x.data(), targets.data(), nullptr, n, 0, losses.data(), nullptr);
+    ops.head_loss(w, x.data(), targets.data(), nullptr, nullptr, n, 0, losses.data(), nullptr);
     return 0.25 * (losses[0].text + losses[1].text + losses[2].text + losses[3].text);
   };
-  ops.head_loss(w, x.data(), targets.data(), nullptr, n, 0.25, losses.data(), dx.data());
+  ops.head_loss(w, x.data(), targets.data(), nullptr, nullptr, n, 0.25, losses.data(), dx.data());
   EXPECT_EQ(losses[1].text, 0);
   expect_gradient("x", x, dx, f);
   expect_gradient("w", params, gradients, f);

@@ -163,7 +163,22 @@ std::string report_html(const RunReport& report, std::span<const StepMetrics> hi
   };
   constexpr const char *kBlue = "#2f6fdb", *kOrange = "#d9731a", *kGreen = "#2a9148";
   const double none = std::numeric_limits<double>::quiet_NaN();
+  const auto of_rl = [&](double RlMetrics::*value) {
+    return [value, none](const StepMetrics& m) { return m.rl ? (*m.rl).*value : none; };
+  };
   const Picture pictures[] = {
+      {"Reward",
+       {curve("training", kBlue, of_rl(&RlMetrics::reward)),
+        curve("held out", kOrange,
+              [&](const StepMetrics& m) {
+                return m.rl ? m.rl->held_out_reward.value_or(none) : none;
+              })}},
+      {"Share of answers in the mode that was asked for",
+       {curve("", kGreen, of_rl(&RlMetrics::mode_obedience))}},
+      {"Entropy, nats per token", {curve("", kGreen, of_rl(&RlMetrics::entropy))}},
+      {"Tokens of an answer", {curve("", kBlue, of_rl(&RlMetrics::answer_tokens))}},
+      {"Importance ratio", {curve("", kBlue, of_rl(&RlMetrics::ratio))}},
+      {"Share of answers clipped", {curve("", kOrange, of_rl(&RlMetrics::clip_fraction))}},
       {"Loss, nats per token",
        {curve("training", kBlue, [](const StepMetrics& m) { return m.loss; }),
         curve("held out", kOrange,

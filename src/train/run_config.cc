@@ -313,6 +313,30 @@ void read_distil(RunConfig& run, Fields& top) {
   fields.close();
 }
 
+void read_rl(RunConfig& run, Fields& top) {
+  Fields fields(top.get("rl"), top.place("rl"));
+  RunRl& rl = run.rl.emplace();
+  rl.tasks = read_paths(run, fields.get("tasks"), fields.place("tasks"));
+  if (fields.find("held_out")) rl.held_out = resolve(run, fields.string("held_out"));
+  rl.questions = fields.integer("questions", 16, 1, 1 << 16);
+  rl.samples = fields.integer("samples", 8, 2, 1 << 12);
+  rl.max_tokens = fields.integer("max_tokens", 256, 1, kMaxRowLength);
+  rl.updates = fields.integer("updates", 1, 1, static_cast<int64_t>(rl.questions));
+  if (const json::value* clip = fields.find("clip")) {
+    const auto is_range = [](const json::value& v) {
+      return v.is_number() && v.to_number<double>() > 0 && v.to_number<double>() < 1;
+    };
+    if (!clip->is_array() || clip->get_array().size() != 2 ||
+        !std::ranges::all_of(clip->get_array(), is_range)) {
+      fields.wrong("clip", "two numbers above 0 and below 1: [low, high]");
+    }
+    rl.clip_low = clip->get_array()[0].to_number<double>();
+    rl.clip_high = clip->get_array()[1].to_number<double>();
+  }
+  rl.schedule = read_schedule(fields, fields.integer("steps", 1, kMaxSteps));
+  fields.close();
+}
+
 }  // namespace
 
 RunConfig parse_run_config(std::string_view text, const std::string& path) {
@@ -323,11 +347,15 @@ RunConfig parse_run_config(std::string_view text, const std::string& path) {
   Fields top(document, path);
   read_model(run, top);
   run.document_end = top.string_or("document_end", run.document_end);
-  read_sources(run, top);
-  read_stages(run, top);
+  if (top.find("rl")) {
+    read_rl(run, top);
+  } else {
+    read_sources(run, top);
+    read_stages(run, top);
+  }
   read_optimizer(run, top);
   read_upkeep(run, top);
-  read_distil(run, top);
+  if (!run.rl) read_distil(run, top);
   run.micro_batch = top.integer("micro_batch", 1, 1, 1 << 20);
   run.seed = top.integer("seed", 1, 0, INT64_MAX);
   static constexpr std::string_view kTypes[] = {"f32", "bf16"};

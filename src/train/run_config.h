@@ -64,6 +64,18 @@ struct RunDistil {
   DistilOptions options;
 };
 
+// Reinforcement learning: docs/training.md. A run with it has neither data nor stages.
+struct RunRl {
+  std::vector<std::string> tasks;  // files of generated tasks
+  std::string held_out;            // another, to evaluate on; or empty
+  size_t questions = 16;           // of a step
+  size_t samples = 8;              // answers to each, its group
+  size_t max_tokens = 256;         // of an answer
+  size_t updates = 1;              // of the weights in a step, each from a part of its questions
+  double clip_low = 3e-4, clip_high = 4e-4;  // how far the ratio may be from 1
+  Schedule schedule;                         // steps, learning rates
+};
+
 // Paths are as given when absolute, else relative to the folder of the run file.
 struct RunConfig {
   std::string path;  // of the run file, for messages
@@ -89,6 +101,7 @@ struct RunConfig {
   RunEval eval;
   RunSpike spike;
   std::optional<RunDistil> distil;
+  std::optional<RunRl> rl;
 
   // Of everything that the numbers of the run follow from; not of checkpoint and eval.
   uint64_t fingerprint = 0;

@@ -58,6 +58,53 @@ TEST(RunConfig, DefaultsAreAsDocumented) {
   EXPECT_EQ(run.spike.factor, 0);
 }
 
+TEST(RunConfig, ReinforcementLearning) {
+  const auto parse = [](const std::string& rl) {
+    return parse_run_config(cat(R"({"model": "m", "tokenizer": "t", "rl": )", rl, "}"),
+                            "dir/run.json");
+  };
+  const RunConfig least = parse(R"({"tasks": "a.jsonl", "steps": 10, "schedule": {"peak": 1e-5}})");
+  ASSERT_TRUE(least.rl);
+  EXPECT_THAT(least.rl->tasks, ElementsAre("dir/a.jsonl"));
+  EXPECT_EQ(least.rl->questions, 16u);
+  EXPECT_EQ(least.rl->samples, 8u);
+  EXPECT_EQ(least.rl->updates, 1u);
+  EXPECT_EQ(least.rl->clip_low, 3e-4);
+  EXPECT_EQ(least.rl->clip_high, 4e-4);
+  EXPECT_EQ(least.rl->schedule.steps, 10u);
+  EXPECT_TRUE(least.stages.empty());
+  const RunConfig full = parse(R"({"tasks": ["a", "b"], "held_out": "h", "steps": 3,
+      "questions": 4, "samples": 6, "max_tokens": 9, "updates": 4, "clip": [0.1, 0.2],
+      "schedule": {"kind": "cosine", "peak": 1e-5}})");
+  EXPECT_EQ(full.rl->held_out, "dir/h");
+  EXPECT_EQ(full.rl->updates, 4u);
+  EXPECT_EQ(full.rl->clip_high, 0.2);
+  EXPECT_EQ(full.rl->schedule.kind, ScheduleKind::kCosine);
+  const auto error = [&](const std::string& rl) -> std::string {
+    try {
+      parse(rl);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(error(R"({"steps": 3})"), HasSubstr("tasks"));
+  EXPECT_THAT(error(R"({"tasks": "a", "steps": 3, "samples": 1, "schedule": {"peak": 1}})"),
+              HasSubstr("samples"));
+  EXPECT_THAT(error(R"({"tasks": "a", "steps": 3, "questions": 2, "updates": 3,
+                        "schedule": {"peak": 1}})"),
+              HasSubstr("updates"));
+  EXPECT_THAT(error(R"({"tasks": "a", "steps": 3, "clip": [0.1], "schedule": {"peak": 1}})"),
+              HasSubstr("expected two numbers above 0 and below 1"));
+  EXPECT_THAT(error(R"({"tasks": "a", "steps": 3, "temperature": 1, "schedule": {"peak": 1}})"),
+              HasSubstr("unknown field \"temperature\""));
+  // Neither data nor stages beside it.
+  EXPECT_THROW(parse_run_config(R"({"model": "m", "tokenizer": "t", "stages": [],
+      "rl": {"tasks": "a", "steps": 3, "schedule": {"peak": 1}}})",
+                                "r"),
+               Error);
+}
+
 TEST(RunConfig, ReadsEveryField) {
   const RunConfig run = parse_run_config(kFull, "run.json");
   EXPECT_EQ(run.model_path, "");

@@ -16,6 +16,10 @@ void check_batch(const TrainBatch& batch, const ModelConfig& config) {
          batch.targets.size(), " targets and ", batch.positions.size(), " positions, expected ",
          batch.rows, " rows of ", batch.row_length, " each, at least one");
   }
+  if (!batch.weights.empty() && batch.weights.size() != tokens) {
+    fail(ErrorCode::kInvalidInput, "training batch: ", batch.weights.size(), " weights, expected ",
+         tokens, " or none");
+  }
   for (size_t i = 0; i < tokens; ++i) {
     const auto wrong = [&](const char* what, int64_t found, const auto&... expected) {
       fail(ErrorCode::kInvalidInput, "training batch: ", what, " ", found, " at row ",
@@ -53,6 +57,12 @@ class TrainModel::Impl {
     ops_.begin(gradients);
     return graph_.run(batch, params_.router_biases(), scale, gradients != nullptr, teaching);
   }
+  void copy_losses(std::vector<float>& losses) const {
+    losses.clear();
+    for (const DistilRowLoss& loss : graph_.token_losses()) {
+      losses.push_back(static_cast<float>(loss.text));
+    }
+  }
 
  private:
   const ParamStore& params_;
@@ -80,6 +90,12 @@ StepStats TrainModel::forward_backward(const TrainBatch& batch, uint64_t targets
 
 StepStats TrainModel::evaluate(const TrainBatch& batch) {
   return impl_->run(batch, 0, nullptr, nullptr);
+}
+
+StepStats TrainModel::evaluate(const TrainBatch& batch, std::vector<float>& token_losses) {
+  const StepStats stats = evaluate(batch);
+  impl_->copy_losses(token_losses);
+  return stats;
 }
 
 }  // namespace axk1

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "kernels/kernel_table.h"
 #include "parallel/thread_pool.h"
@@ -41,12 +42,15 @@ class TrainModel {
   // number (arXiv 2412.19437, equation 24). Throws
   // Error(kInvalidInput) for a batch whose sizes disagree or that has an id, target or position out
   // of range.
-  // With `teaching`, whose teacher has read the batch, those of its loss instead.
+  // With weights in the batch, of the weighted sum. With `teaching`, whose teacher has read the
+  // batch, those of its loss instead.
   StepStats forward_backward(const TrainBatch& batch, uint64_t targets_in_step,
                              Gradients& gradients, const Teaching* teaching = nullptr);
 
   // The same without gradients; held-out loss is mean_loss() of the sum of these.
   StepStats evaluate(const TrainBatch& batch);
+  // The same; token_losses [rows, row_length] become the cross-entropies in nats, 0 without target.
+  StepStats evaluate(const TrainBatch& batch, std::vector<float>& token_losses);
   double loss(const TrainBatch& batch) { return evaluate(batch).mean_loss(); }
 
  private:

@@ -134,6 +134,47 @@ TEST(TrainModel, LearnsFromATeacherAsTheReferenceDoes) {
   }
 }
 
+TEST(TrainModel, WeightsOfTargets) {
+  const ParamStore params(tiny_config(), {.seed = 3, .standard_deviation = 0.15});
+  TrainBatch batch = random_batch(2, 20, 37, 6);
+  Rng rng(7);
+  for (size_t i = 0; i < batch.inputs.size(); ++i) {
+    batch.weights.push_back(static_cast<float>(rng.normal()));
+  }
+  const Expected expected(params, batch, 0.01);
+  ThreadPool pool(2);
+  const KernelTable kernels = select_kernels("", cpu_features());
+  TrainModel model(params, kernels, pool);
+  Gradients gradients(params.layout());
+  const StepStats stats = model.forward_backward(batch, 100, gradients);
+  EXPECT_LE(worst_difference(params.layout(), gradients.values(), expected.gradients),
+            kF32Tolerance);
+
+  // Equal weights are a scale; what is reported has none.
+  TrainBatch twice = batch, plain = batch;
+  twice.weights.assign(batch.inputs.size(), 2.0f);
+  plain.weights.clear();
+  Gradients of_twice(params.layout()), of_plain(params.layout());
+  EXPECT_EQ(model.forward_backward(twice, 100, of_twice).loss_sum, stats.loss_sum);
+  model.forward_backward(plain, 50, of_plain);
+  std::vector<double> halves(of_plain.values().begin(), of_plain.values().end());
+  EXPECT_LE(worst_difference(params.layout(), of_twice.values(), halves), 1e-5);
+
+  std::vector<float> losses;
+  EXPECT_EQ(model.evaluate(batch, losses).loss_sum, stats.loss_sum);
+  ASSERT_EQ(losses.size(), batch.inputs.size());
+  double sum = 0;
+  for (size_t i = 0; i < losses.size(); ++i) {
+    if (batch.targets[i] < 0) {
+      EXPECT_EQ(losses[i], 0);
+    }
+    sum += double{losses[i]};
+  }
+  EXPECT_NEAR(sum, stats.loss_sum, 1e-4);
+  batch.weights.pop_back();
+  EXPECT_THROW(model.evaluate(batch), Error);
+}
+
 // Each factor of a product is off by up to 2^-9 of itself, evenly: 2^-9 / sqrt(3) = 1.1e-3 in the
 // mean square, and two factors 1.6e-3. A sum keeps that share of its norm. A gradient passes some
 // 30 products, forward and backward: 1e-2 of its norm, and norms of the first layers enlarge what a

@@ -1,39 +1,29 @@
 #include "train/trainer.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <numbers>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "base/error.h"
 #include "io/checksum.h"
-#include "io/errno_error.h"
 #include "io/file.h"
 #include "kernels/registry.h"
-#include "model/config_json.h"
 #include "model/plan.h"
 #include "parallel/thread_pool.h"
 #include "parallel/topology.h"
 #include "train/distil.h"
 #include "train/flops.h"
-#include "train/hf_export.h"
-#include "train/muon.h"
 #include "train/optimizer.h"
 #include "train/param_store.h"
 #include "train/report.h"
 #include "train/run_checkpoint.h"
 #include "train/run_data.h"
+#include "train/run_parts.h"
 #include "train/spike_guard.h"
 #include "train/train_model.h"
 
@@ -43,87 +33,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kMaxSkippedInARow = 20;
-// What a model's folder has besides config and weights.
-constexpr const char* kTokenizerFiles[] = {
-    "tokenizer.json",      "tokenizer_config.json",   "vocab.json",
-    "merges.txt",          "special_tokens_map.json", "added_tokens.json",
-    "chat_template.jinja", "chat_template.json",      "generation_config.json"};
-
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-void make_folder(const std::string& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) fail(ErrorCode::kIo, path, ": cannot make the folder: ", error.message());
-}
-
-// Held while a process trains in a folder; the system lets go of it however the process ends.
-class FolderLock {
- public:
-  explicit FolderLock(const std::string& folder) {
-    const std::string path = folder + "/lock";
-    fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (fd_ < 0) fail_errno(path, "open");
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      ::close(fd_);
-      fail(ErrorCode::kIo, folder, ": another process is training in this folder");
-    }
-  }
-  ~FolderLock() { ::close(fd_); }
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
-
- private:
-  int fd_;
-};
-
-// Ids by the names that tokenizer_config.json gives them; nothing when it has none.
-std::optional<TokenId> named_token(const json::object& config, const char* field,
-                                   const Tokenizer& tokenizer) {
-  const json::value* name = config.if_contains(field);
-  if (name && name->is_object()) name = name->get_object().if_contains("content");
-  if (!name || !name->is_string()) return std::nullopt;
-  return tokenizer.find(std::string_view(name->get_string()));
-}
-
-// What a config leaves to its tokenizer.
-void complete_config(const RunConfig& run, const Tokenizer& tokenizer, json::object& config) {
-  if (!config.contains("vocab_size")) {
-    config["vocab_size"] = static_cast<int64_t>(tokenizer.vocab_size());
-  }
-  if (config.contains("eos_token_id")) return;
-  const std::string path = run.tokenizer + "/tokenizer_config.json";
-  json::value named = json::object();
-  if (file_exists(path)) named = json::parse(read_file(path), path);
-  if (!named.is_object()) return;
-  json::array ends;
-  for (const auto& id : {named_token(named.get_object(), "eos_token", tokenizer),
-                         tokenizer.find(run.document_end)}) {
-    if (id && std::ranges::find(ends, json::value(*id)) == ends.end()) ends.emplace_back(*id);
-  }
-  if (!ends.empty()) config["eos_token_id"] = std::move(ends);
-}
-
-std::unique_ptr<ParamStore> make_params(const RunConfig& run, const Tokenizer& tokenizer) {
-  if (is_directory(run.model_path)) return std::make_unique<ParamStore>(run.model_path);
-  const bool in_file = !run.model_path.empty();
-  const std::string source = in_file ? run.model_path : run.path + ": model";
-  json::value config = in_file ? json::parse(read_file(run.model_path), source) : run.model_inline;
-  if (config.is_object()) complete_config(run, tokenizer, config.get_object());
-  const ModelConfig parsed = parse_model_config(config, source);
-  InitOptions init{.seed = run.seed};
-  const json::ObjectReader reader(config, source);
-  if (const json::value* range = reader.find("initializer_range"); range && !range->is_null()) {
-    init.standard_deviation = reader.number_or("initializer_range", init.standard_deviation);
-    if (!(init.standard_deviation > 0 && init.standard_deviation <= 1)) {
-      reader.wrong("initializer_range", *range, "a number above 0, at most 1");
-    }
-  }
-  return std::make_unique<ParamStore>(parsed, init);
-}
-
 double mtp_weight_of(const RunConfig& run, const ParamStore& params) {
   if (params.layout().mtp) return run.mtp_weight.value_or(kMtpWeight);
   if (run.mtp_weight.value_or(0) > 0) {
@@ -132,15 +41,6 @@ double mtp_weight_of(const RunConfig& run, const ParamStore& params) {
          "num_nextn_predict_layers 1 in its config, or weights that have one");
   }
   return 0;
-}
-
-std::unique_ptr<Optimizer> make_optimizer(const RunOptimizer& o, const ParamStore& params,
-                                          const KernelTable& kernels, int num_threads) {
-  const AdamWOptions adamw{
-      .beta1 = o.beta1, .beta2 = o.beta2, .eps = o.eps, .weight_decay = o.weight_decay};
-  if (o.kind == OptimizerKind::kAdamW) return std::make_unique<AdamW>(params.layout(), adamw);
-  const MuonOptions muon{.momentum = o.momentum, .weight_decay = o.weight_decay, .adamw = adamw};
-  return std::make_unique<Muon>(params.layout(), muon, kernels, num_threads);
 }
 
 void check_fit(const RunConfig& run, const ModelConfig& config, const Tokenizer& tokenizer) {
@@ -178,7 +78,6 @@ class Run {
   StepMetrics measure(const StepStats& stats, double norm, double seconds) const;
   void evaluate(StepMetrics& metrics);
   void write_report();
-  void export_model() const;
 
   const RunConfig& run_;
   const TrainerOptions& options_;
@@ -214,12 +113,12 @@ Run::Run(const RunConfig& run, const TrainerOptions& options)
       pool_(options.num_threads > 0 ? options.num_threads : usable_cpus()),
       kernels_(select_kernels(options.kernels, cpu_features())),
       tokenizer_(Tokenizer::load(run.tokenizer)),
-      params_(make_params(run, tokenizer_)),
+      params_(make_run_params(run, tokenizer_)),
       mtp_weight_(mtp_weight_of(run, *params_)),
       model_(*params_, kernels_, pool_,
              {.compute = run.bf16 ? DType::kBF16 : DType::kF32, .mtp_weight = mtp_weight_}),
       gradients_(params_->layout()),
-      optimizer_(make_optimizer(run.optimizer, *params_, kernels_, pool_.num_threads())),
+      optimizer_(make_run_optimizer(run.optimizer, *params_, kernels_, pool_.num_threads())),
       spikes_({.factor = run.spike.factor, .window = run.spike.window}),
       data_(load_run_data(run, tokenizer_, static_cast<size_t>(params_->config().vocab_size))),
       order_(data_.order(run)),
@@ -229,9 +128,7 @@ Run::Run(const RunConfig& run, const TrainerOptions& options)
     teacher_ = make_teacher(run, data_, order_, params_->config(), kernels_, pool_);
     teaching_ = {run.distil->options, teacher_.get()};
   }
-  const std::string model = json::to_text(model_config_json(params_->config()));
-  run_hash_ = checksum_text(
-      checksum64(cat(checksum_text(run.fingerprint), model, checksum_text(data_.tokenizer_hash))));
+  run_hash_ = run_hash(run, params_->config(), data_.tokenizer_hash);
   data_hash_ = checksum_text(data_.fingerprint);
   if (writes()) {
     make_folder(options.out);
@@ -287,14 +184,7 @@ void Run::load(const RunCheckpoint& checkpoint) {
     spikes.norms.push_back(norm.to_number<double>());
   }
   spikes_.restore(std::move(spikes));
-  const auto read = [&](std::string_view name, std::span<float> to) {
-    const auto bytes = checkpoint.section(name, to.size_bytes());
-    if (!bytes.empty()) std::memcpy(to.data(), bytes.data(), bytes.size());
-  };
-  read("weights", params_->mutable_values());
-  read("router_bias", params_->mutable_router_biases());
-  read("optimizer.0", optimizer_->first_moment());
-  read("optimizer.1", optimizer_->second_moment());
+  read_training_sections(checkpoint, *params_, *optimizer_);
 }
 
 void Run::save() {
@@ -317,12 +207,8 @@ void Run::save() {
           {"skipped", spikes.skipped},
           {"in_a_row", spikes.in_a_row}}},
         {"kernels", kernels_.name}};
-    const auto bytes = [](std::span<const float> values) { return std::as_bytes(values); };
-    const CheckpointSection sections[] = {{"weights", bytes(std::as_const(*params_).values())},
-                                          {"router_bias", bytes(params_->router_biases())},
-                                          {"optimizer.0", bytes(optimizer_->first_moment())},
-                                          {"optimizer.1", bytes(optimizer_->second_moment())}};
-    checkpoints_.save(steps_done_, state, sections, run_.checkpoints.keep);
+    checkpoints_.save(steps_done_, state, training_sections(*params_, *optimizer_),
+                      run_.checkpoints.keep);
   }
 }
 
@@ -410,23 +296,7 @@ StepMetrics Run::measure(const StepStats& stats, double norm, double seconds) co
   if (options_.peak_flops_per_second > 0) {
     m.share_of_peak = m.flops_per_second / options_.peak_flops_per_second;
   }
-  double entropy = 0, vio = 0;
-  for (const MoeLayerStats& layer : stats.moe_layers) {
-    uint64_t sum = 0;
-    for (uint64_t tokens : layer.tokens_per_expert) {
-      sum += tokens;
-      m.dead_experts += tokens == 0;
-    }
-    const auto largest = static_cast<double>(std::ranges::max(layer.tokens_per_expert));
-    const auto mean =
-        static_cast<double>(sum) / static_cast<double>(layer.tokens_per_expert.size());
-    if (sum) vio += largest / mean - 1;
-    entropy += layer.router_entropy_sum / static_cast<double>(std::max<uint64_t>(stats.tokens, 1));
-  }
-  if (const auto layers = static_cast<double>(stats.moe_layers.size()); layers > 0) {
-    m.max_vio = vio / layers;
-    m.router_entropy = entropy / layers;
-  }
+  note_router(stats, m);
   return m;
 }
 
@@ -519,28 +389,6 @@ void Run::write_report() {
   write_file_atomic(options_.out + "/report.html", report_html(report, log_->history()));
 }
 
-// Beside the old one, which then makes room: the folder is always whole.
-void Run::export_model() const {
-  const std::string model = options_.out + "/model", fresh = model + ".new", old = model + ".old";
-  std::error_code error;
-  fs::remove_all(fresh, error);
-  fs::remove_all(old, error);
-  export_huggingface(
-      *params_, fresh,
-      {.dtype = params_->config().dtype == DType::kF32 ? DType::kF32 : DType::kBF16});
-  for (const char* name : kTokenizerFiles) {
-    const std::string from = cat(run_.tokenizer, "/", name);
-    if (is_regular_file(from)) write_file_atomic(cat(fresh, "/", name), read_file(from));
-  }
-  if (file_exists(model)) {
-    fs::rename(model, old, error);
-    if (error) fail(ErrorCode::kIo, model, ": cannot make room: ", error.message());
-  }
-  fs::rename(fresh, model, error);
-  if (error) fail(ErrorCode::kIo, model, ": cannot rename to this name: ", error.message());
-  fs::remove_all(old, error);
-}
-
 TrainResult Run::go() {
   TrainResult result{.num_steps = order_.num_steps()};
   while (steps_done_ < order_.num_steps()) {
@@ -550,7 +398,8 @@ TrainResult Run::go() {
     const bool due = run_.checkpoints.every && steps_done_ % run_.checkpoints.every == 0;
     if (stop || due) {
       save();
-      if (writes() && run_.checkpoints.export_each) export_model();
+      if (writes() && run_.checkpoints.export_each)
+        export_run_model(*params_, run_.tokenizer, options_.out);
     }
     if (stop) {
       if (writes()) write_report();
@@ -562,7 +411,7 @@ TrainResult Run::go() {
   if (writes() && !log_->history().empty()) result.last = log_->history().back();
   if (result.finished) {
     save();
-    if (writes()) export_model();
+    if (writes()) export_run_model(*params_, run_.tokenizer, options_.out);
     result.model = options_.out + "/model";
   }
   return result;
