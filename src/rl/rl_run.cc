@@ -311,11 +311,11 @@ void RlRun::update(std::span<Rollout* const> trained, size_t num_answers, const 
   }
   gradients_.zero();
   StepStats moved;
-  ModelConfig computed = params_->config();
-  computed.num_nextn_predict_layers = 0;
+  ModelConfig config = params_->config();
+  config.num_nextn_predict_layers = 0;
   for (const TrainBatch& batch : packed.batches) {
     moved.add(model_.forward_backward(batch, num_answers, gradients_));
-    flops_ += training_flops(computed, batch);
+    flops_ += training_flops(config, batch);
   }
   const double norm = clip_gradients(pool_, gradients_.values(), run_.optimizer.clip);
   if (!std::isfinite(norm)) {
