@@ -256,5 +256,28 @@ TEST(TrainCommand, ADeadProcessUnderMpiEndsTheRunWhichGoesOn) {
   EXPECT_EQ(log.history().size(), 150u) << "every step once";
 }
 
+TEST(TrainCommand, ReinforcementLearning) {
+  const testing::TinyRun files;
+  write_file_atomic(files.path() + "/tasks.jsonl",
+                    R"({"messages": [{"role": "user", "content": "a"}], "task": {"kind": "add", )"
+                    R"("language": "en", "mode": "no_think", "answer": "1"}})");
+  const std::string path = files.write_run(R"({"rl": {"tasks": "tasks.jsonl", "steps": 2,
+      "questions": 1, "samples": 2, "max_tokens": 4, "schedule": {"peak": 0.001}}})");
+  json::value run = json::parse(read_file(path), path);
+  for (const char* name : {"data", "stages", "held_out"}) run.as_object().erase(name);
+  write_file_atomic(path, json::to_text(run));
+
+  const ProcessResult refused = axk1({"train", path, "--out", files.path() + "/out"});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("has a section `rl`; it is for axk1 rl"));
+  EXPECT_EQ(axk1({"rl", path, "--mpi", "--out", files.path() + "/out"}).exit_code, 2);
+  const ProcessResult done = axk1({"rl", path, "--threads", "1", "--out", files.path() + "/out"});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_THAT(done.out, HasSubstr("the model after 2 steps"));
+  EXPECT_THAT(read_file(files.path() + "/out/metrics.jsonl"), HasSubstr("\"reward\":"));
+  EXPECT_EQ(
+      axk1({"rl", files.write_run("{}", "plain.json"), "--out", files.path() + "/x"}).exit_code, 2);
+}
+
 }  // namespace
 }  // namespace axk1

@@ -60,7 +60,9 @@ std::string held_out_line(const StepMetrics& m) {
 
 void add_train_run_options(CLI::App& command, TrainRunArguments& a) {
   command.add_flag("--resume", a.resume, "Go on with the run in the folder of --out");
-  command.add_flag("--mpi", a.mpi, "Share every step with the processes that mpirun started");
+  if (a.command != "rl") {
+    command.add_flag("--mpi", a.mpi, "Share every step with the processes that mpirun started");
+  }
   command.add_option("--kernels", a.kernels, "Kernel table; the best of the machine when absent");
   command.add_option("--threads", a.threads, "Threads; every usable processor when absent")
       ->check(CLI::NonNegativeNumber);
@@ -75,9 +77,6 @@ void train_from_run_file(const TrainRunArguments& arguments) {
          : run.distil ? ": names a teacher"
                       : ": names no teacher",
          "; it is for axk1 ", kind);
-  }
-  if (run.rl && arguments.mpi) {
-    fail(ErrorCode::kUsage, "rl: cannot be shared among processes (--mpi)");
   }
   const std::unique_ptr<GradientSum> ranks = arguments.mpi ? join_mpi_ranks() : nullptr;
   const bool speaks = !ranks || ranks->rank() == 0;

@@ -15,8 +15,8 @@ struct TrainRunArguments {
   std::string kernels;
 };
 
-// The options that these commands share, but for RUN and --out: `arguments` gets them,
-// and must live as long as `command`.
+// The options that these commands share (--mpi not of rl), but for RUN and --out: `arguments` gets
+// them, and must live as long as `command`.
 void add_train_run_options(CLI::App& command, TrainRunArguments& arguments);
 
 // Ctrl-C and SIGTERM end it after the step that runs, saved. Throws Error.
