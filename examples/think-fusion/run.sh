@@ -11,6 +11,10 @@ $axk1 data tasks --kinds $kinds --count 8000 --seed 1 --mode think --out $out/th
 $axk1 data tasks --kinds $kinds --count 8000 --seed 1 --mode no_think --out $out/no-think.jsonl
 $axk1 data tasks --kinds $kinds --count 4000 --seed 2 --mode both --out $out/both.jsonl
 $axk1 data tasks --kinds $kinds --count 120 --mode both --held-out --out $out/held-out.jsonl
+# For rl.json.
+rl="--kinds count_words,count_items --mode no_think"
+$axk1 data tasks $rl --count 4000 --seed 3 --out $out/rl.jsonl
+$axk1 data tasks $rl --count 200 --seed 3 --held-out --out $out/rl-held-out.jsonl
 $axk1 train $here/think.json --out $out/think
 $axk1 train $here/no-think.json --out $out/no-think
 $axk1 merge $out/think/model $out/no-think/model $out/merged
