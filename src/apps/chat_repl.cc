@@ -29,13 +29,6 @@ When the conversation outgrows the context, its oldest exchanges are left out of
 reads, so that a quarter of the context stays free for the answer.
 )";
 
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r\n";
-  const size_t first = text.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
-
 std::string speed(size_t tokens, double seconds) {
   if (tokens == 0 || seconds <= 0) return "";
   char text[40];
@@ -81,7 +74,7 @@ size_t ChatRepl::run() {
 }
 
 bool ChatRepl::handle(const std::string& text) {
-  if (trim(text).empty()) return true;
+  if (trimmed(text).empty()) return true;
   if (text.starts_with("//")) {
     answer([&](const auto& piece, const auto& prefill) {
       return session_.send(text.substr(1), piece, prefill);
@@ -97,8 +90,9 @@ bool ChatRepl::handle(const std::string& text) {
 bool ChatRepl::command(const std::string& text) {
   const size_t blank = text.find_first_of(" \t\n");
   const std::string name = text.substr(0, blank);
-  const std::string argument(
-      blank == std::string::npos ? std::string_view() : trim(std::string_view(text).substr(blank)));
+  const std::string argument(blank == std::string::npos
+                                 ? std::string_view()
+                                 : trimmed(std::string_view(text).substr(blank)));
   const auto say = [&](const auto&... parts) {
     if (options_.interactive) err_(cat(parts..., "\n"));
   };

@@ -12,7 +12,9 @@
 #include "apps/model_options.h"
 #include "apps/terminal.h"
 #include "base/error.h"
+#include "data/tokenizer_hash.h"
 #include "engine/batching_service.h"
+#include "io/checksum.h"
 #include "server/api_server.h"
 #include "server/constraint_cache.h"
 #include "server/web_routes.h"
@@ -91,6 +93,7 @@ ServedModel served_model(const Engine& engine, const ServeArguments& arguments) 
     model.context_length = std::min(model.context_length, arguments.service.context_tokens);
   }
   if (model.tokenizer) {
+    model.tokenizer_hash = checksum_text(tokenizer_hash(arguments.model.model));
     model.constraints = std::make_shared<ConstraintCache>(std::make_shared<GrammarVocabulary>(
         *model.tokenizer, engine.eos_token_ids(), engine.vocab_size()));
   }

@@ -1,5 +1,6 @@
 #include "apps/train_run.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -21,8 +22,11 @@ namespace {
 double peak_flops(int threads, bool bf16) {
   constexpr double kSeconds = 0.05;
   ThreadPool pool(threads);
-  const double dot = bf16 ? probe_arithmetic_gops(pool, Peak::kDotBF16, kSeconds) : 0;
-  return 1e9 * (dot > 0 ? dot : probe_arithmetic_gops(pool, Peak::kFmaF32, kSeconds));
+  double best = probe_arithmetic_gops(pool, Peak::kFmaF32, kSeconds);
+  for (const Peak peak : {Peak::kDotBF16, Peak::kAmxBF16}) {
+    if (bf16) best = std::max(best, probe_arithmetic_gops(pool, peak, kSeconds));
+  }
+  return 1e9 * best;
 }
 
 std::string note_of(const StepMetrics& m) {

@@ -50,6 +50,9 @@ std::string human_bytes(uint64_t bytes);
 // cut to max_bytes with "...".
 std::string printable(std::string_view untrusted, size_t max_bytes = 120);
 
+// Without ASCII white space at either end.
+std::string_view trimmed(std::string_view text);
+
 // &, <, >, ' and " as character references, as Python's markupsafe writes them.
 std::string html_escape(std::string_view text);
 

@@ -28,11 +28,13 @@ double get_share(const ObjectReader& fields, std::string_view name, double absen
   return value;
 }
 
+// One may stand without brackets.
 std::vector<std::string> get_strings(const ObjectReader& fields, std::string_view name) {
   std::vector<std::string> texts;
   const json::value* list = fields.find(name);
   if (!list) return texts;
-  if (!list->is_array()) fields.wrong(name, *list, "an array of strings");
+  if (list->is_string()) return {std::string(list->get_string())};
+  if (!list->is_array()) fields.wrong(name, *list, "a string or an array of strings");
   for (const json::value& value : list->get_array()) {
     if (!value.is_string()) fields.wrong(name, value, "a string");
     texts.emplace_back(value.get_string());

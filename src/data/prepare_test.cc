@@ -151,7 +151,7 @@ TEST_F(Prepare, ConversationsTrainOnAnswersAlone) {
   std::erase(one_line, '\n');
   dir_.write("chat.jsonl", one_line + "\n{\"messages\":[{\"role\":\"user\"}]}\n");
   const json::object report =
-      prepare(R"({"name":"chat","files":["chat.jsonl"],"chat":true})", R"("held_out":0,)");
+      prepare(R"({"name":"chat","files":"chat.jsonl","chat":true})", R"("held_out":0,)");
   EXPECT_THAT(texts("chat.train.00000.shard"),
               ElementsAre("[U:1+1?\nA:<think>\n]easy\n</think>\n\n2<|im_end|>",
                           "[U:1+1?\nA:2<|im_end|>\nU:다시\nA:</think>\n]둘<|im_end|>"));

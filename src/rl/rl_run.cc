@@ -122,7 +122,7 @@ RlRun::RlRun(const RunConfig& run, const TrainerOptions& options)
       kernels_(select_kernels(options.kernels, cpu_features())),
       tokenizer_(Tokenizer::load(run.tokenizer)),
       chat_template_(ChatTemplate::load(run.tokenizer)),
-      params_(make_run_params(run, tokenizer_)),
+      params_(make_run_params(run, tokenizer_, [this](const std::string& text) { say(text); })),
       model_(*params_, kernels_, pool_,
              {.compute = run.bf16 ? DType::kBF16 : DType::kF32, .mtp_weight = 0}),
       gradients_(params_->layout()),

@@ -21,6 +21,7 @@ struct ServedModel {
   const Tokenizer* tokenizer = nullptr;  // null: token ids only
   const ChatTemplate* chat_template = nullptr;
   size_t vocab_size = 0;
+  std::string tokenizer_hash;  // by which a student knows its teacher's tokenizer; may be empty
   size_t context_length = 0;
   std::shared_ptr<ConstraintCache> constraints;  // null without tokenizer
   GenerateOptions defaults;                      // for what a request leaves open

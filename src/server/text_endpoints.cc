@@ -41,6 +41,9 @@ json::object entry(const ServedModel& model, const std::string& name) {
   out["type"] = "model";
   out["display_name"] = name;
   out["created_at"] = utc_time(model.created);
+  json::object meta{{"n_vocab", model.vocab_size}};
+  if (!model.tokenizer_hash.empty()) meta["tokenizer_hash"] = model.tokenizer_hash;
+  out["meta"] = std::move(meta);
   return out;
 }
 

@@ -48,12 +48,6 @@ std::vector<WebAsset> read_table() {
   return assets;
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 // Calls each(item) for the items of a comma-separated header value until one returns true.
 template <class Each>
 bool any_item(std::string_view list, Each each) {

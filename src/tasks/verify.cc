@@ -5,17 +5,11 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "tasks/hangul_number.h"
 
 namespace axk1 {
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const size_t first = text.find_first_not_of(kSpace);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
-}
 
 bool take_end(std::string_view& text, std::string_view end) {
   if (!text.ends_with(end)) return false;

@@ -12,9 +12,8 @@ namespace axk1 {
 
 // Whether `given`, all that an assistant said after its thinking, is the answer. It must be the
 // answer and nothing else, but for white space around it and a full stop behind it:
-//   kNumber        a decimal number; commas, zeros behind the point and a currency (원, won, KRW,
-//   ₩)
-//                  do not matter
+//   kNumber        a decimal number; commas, zeros behind the point and a currency (원, won, KRW
+//                  or the sign of won) do not matter
 //   kHangulNumber  any spelling that parse_hangul_number() reads, with or without 원
 //   kDate          2024-05-17, 2024년 5월 17일 or May 17, 2024
 //   kText          the text; letters of `weekday` kinds in any case

@@ -5,8 +5,11 @@
 
 #include "base/error.h"
 #include "io/checksum.h"
+#include "io/file.h"
+#include "io/http_client.h"
 #include "kernels/registry.h"
 #include "parallel/topology.h"
+#include "train/server_teacher.h"
 #include "train/teachers.h"
 
 namespace axk1 {
@@ -36,7 +39,7 @@ void check_cache(const RunConfig& run, const RunData& data, const DataOrder& ord
   };
   same("a tokenizer with hash", info.tokenizer_hash, data.tokenizer_hash);
   same("documents and an order with hash", info.order_hash, order_hash(run, data));
-  if (!distil.teacher.empty()) {
+  if (!distil.teacher.empty() && !is_url(distil.teacher)) {
     same("a teacher with hash", info.teacher_hash, teacher_hash(distil.teacher));
   }
   if (const uint64_t tokens = order.tokens_before(order.num_steps());
@@ -66,6 +69,10 @@ std::unique_ptr<Teacher> make_teacher(const RunConfig& run, const RunData& data,
     check_cache(run, data, order, cache.info());
     cache.verify();
     teacher = std::make_unique<CacheTeacher>(std::move(cache));
+  } else if (is_url(distil.teacher)) {
+    ServerTeacherOptions options{.top = distil.top, .tokenizer_hash = data.tokenizer_hash};
+    if (!distil.teacher_key.empty()) options.key = trimmed(read_file(distil.teacher_key));
+    teacher = std::make_unique<ServerTeacher>(distil.teacher, options);
   } else {
     teacher = std::make_unique<ModelTeacher>(distil.teacher, kernels, pool, micro_batch_tokens(run),
                                              distil.options.temperature);
@@ -82,6 +89,10 @@ bool write_teacher_cache(const RunConfig& run, const std::string& path,
                          const WriteCacheOptions& options) {
   if (!run.distil || run.distil->teacher.empty()) {
     fail(ErrorCode::kInvalidInput, run.path, ": distil: names no teacher to write a cache of");
+  }
+  if (is_url(run.distil->teacher)) {
+    fail(ErrorCode::kUnsupported, run.distil->teacher,
+         ": a cache is written of a model that is read, which is faster than asking a server");
   }
   const KernelTable kernels = select_kernels(options.kernels, cpu_features());
   ThreadPool pool(options.num_threads > 0 ? options.num_threads : usable_cpus());

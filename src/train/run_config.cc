@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "io/checksum.h"
 #include "io/file.h"
+#include "io/http_client.h"
 
 namespace axk1 {
 namespace {
@@ -140,6 +141,25 @@ void read_model(RunConfig& run, Fields& top) {
   } else {
     run.tokenizer = run.model_path;
   }
+}
+
+void read_cut(RunConfig& run, Fields& top) {
+  const json::value* found = top.find("cut_from");
+  if (!found) return;
+  if (!run.model_path.empty() && is_directory(run.model_path)) {
+    top.refuse("cut_from", "goes with a model that is a config, not with one that has weights");
+  }
+  Fields fields(*found, top.place("cut_from"));
+  run.cut.source = resolve(run, fields.string("model"));
+  if (const json::value* layers = fields.find("layers")) {
+    const std::string place = fields.place("layers");
+    for (const json::value& layer : array_of(*layers, place, "an array of layers")) {
+      const int64_t* number = layer.if_int64();
+      if (!number) fields.wrong("layers", "an array of whole numbers");
+      run.cut.layers.push_back(*number);
+    }
+  }
+  fields.close();
 }
 
 void read_sources(RunConfig& run, Fields& top) {
@@ -297,7 +317,10 @@ void read_distil(RunConfig& run, Fields& top) {
                                                  "skew_reverse_kl"};
   Fields fields(*found, top.place("distil"));
   RunDistil& distil = run.distil.emplace();
-  if (fields.find("teacher")) distil.teacher = resolve(run, fields.string("teacher"));
+  if (fields.find("teacher")) {
+    distil.teacher = fields.string("teacher");
+    if (!is_url(distil.teacher)) distil.teacher = resolve(run, distil.teacher);
+  }
   if (fields.find("cache")) distil.cache = resolve(run, fields.string("cache"));
   if (distil.teacher.empty() && distil.cache.empty()) fields.get("teacher");  // throws
   DistilOptions& o = distil.options;
@@ -307,6 +330,15 @@ void read_distil(RunConfig& run, Fields& top) {
   o.temperature = fields.number("temperature", o.temperature, 1e-3, 1e3);
   o.teacher_weight = fields.number("teacher_weight", o.teacher_weight, 0, 1e3);
   o.text_weight = fields.number("text_weight", o.text_weight, 0, 1e3);
+  if (is_url(distil.teacher)) {
+    distil.top = fields.integer("top", 64, 1, 4096);
+    if (fields.find("teacher_key")) {
+      distil.teacher_key = resolve(run, fields.string("teacher_key"));
+    }
+    if (distil.cache.empty() && o.temperature != 1) {
+      fields.wrong("temperature", "1, at which a server gives its probabilities");
+    }
+  }
   if (o.teacher_weight + o.text_weight <= 0) {
     fields.refuse("teacher_weight", "is 0, and text_weight too");
   }
@@ -346,6 +378,7 @@ RunConfig parse_run_config(std::string_view text, const std::string& path) {
   run.text = text;
   Fields top(document, path);
   read_model(run, top);
+  read_cut(run, top);
   run.document_end = top.string_or("document_end", run.document_end);
   if (top.find("rl")) {
     read_rl(run, top);

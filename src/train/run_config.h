@@ -14,6 +14,11 @@
 
 namespace axk1 {
 
+struct RunCut {
+  std::string source;  // a model; empty: weights are random, or those of the model's folder
+  std::vector<int64_t> layers;  // as in train/cut.h
+};
+
 struct RunSource {
   std::string name;
   std::vector<std::string> files;   // paths: text, JSON lines, token shards
@@ -59,8 +64,10 @@ struct RunSpike {
 };
 
 struct RunDistil {
-  std::string teacher;  // a model; may be empty with a cache
+  std::string teacher;  // a model, or the http:// address of a server; may be empty with a cache
   std::string cache;    // of its answers; or empty
+  std::string teacher_key;  // path of a file with the server's API key; or empty
+  int64_t top = 64;         // the most likely tokens that a server is asked for
   DistilOptions options;
 };
 
@@ -85,6 +92,7 @@ struct RunConfig {
   // eos_token and document_end.
   std::string model_path;    // a config.json, or a folder with weights to start from; or empty:
   json::value model_inline;  // the config itself
+  RunCut cut;                // where the first weights are cut from
   std::string tokenizer;     // folder of a tokenizer
   std::string document_end = "<|endoftext|>";
 

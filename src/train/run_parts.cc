@@ -17,6 +17,7 @@
 #include "io/errno_error.h"
 #include "io/file.h"
 #include "model/config_json.h"
+#include "train/cut.h"
 #include "train/hf_export.h"
 #include "train/muon.h"
 
@@ -84,7 +85,8 @@ FolderLock::~FolderLock() {
   ::close(fd_);
 }
 
-std::unique_ptr<ParamStore> make_run_params(const RunConfig& run, const Tokenizer& tokenizer) {
+std::unique_ptr<ParamStore> make_run_params(const RunConfig& run, const Tokenizer& tokenizer,
+                                            const std::function<void(const std::string&)>& say) {
   if (is_directory(run.model_path)) return std::make_unique<ParamStore>(run.model_path);
   const bool in_file = !run.model_path.empty();
   const std::string source = in_file ? run.model_path : run.path + ": model";
@@ -99,7 +101,18 @@ std::unique_ptr<ParamStore> make_run_params(const RunConfig& run, const Tokenize
       reader.wrong("initializer_range", *range, "a number above 0, at most 1");
     }
   }
-  return std::make_unique<ParamStore>(parsed, init);
+  auto params = std::make_unique<ParamStore>(parsed, init);
+  if (!run.cut.source.empty()) {
+    const CutReport cut = cut_from({.source = run.cut.source, .layers = run.cut.layers}, *params);
+    std::string text = "cut from layers ";
+    for (size_t i = 0; i < cut.layers.size(); ++i) text += cat(i ? ", " : "", cut.layers[i]);
+    text += cat(" of ", run.cut.source);
+    if (!cut.untouched.empty()) {
+      text += cat("; ", cut.untouched.size(), " tensors start random: ", cut.untouched[0], "...");
+    }
+    say(text);
+  }
+  return params;
 }
 
 std::unique_ptr<Optimizer> make_run_optimizer(const RunOptimizer& o, const ParamStore& params,

@@ -1,6 +1,7 @@
 // What every kind of training run does with its model and its folder.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -35,8 +36,10 @@ class FolderLock {
   int fd_;
 };
 
-// The run's model: weights of a folder, or random ones of a config, which the tokenizer completes.
-std::unique_ptr<ParamStore> make_run_params(const RunConfig& run, const Tokenizer& tokenizer);
+// The run's model: weights of a folder, or of a config, which the tokenizer completes, random ones
+// or some that are cut from another model; `say` is told how.
+std::unique_ptr<ParamStore> make_run_params(const RunConfig& run, const Tokenizer& tokenizer,
+                                            const std::function<void(const std::string&)>& say);
 
 std::unique_ptr<Optimizer> make_run_optimizer(const RunOptimizer& options, const ParamStore& params,
                                               const KernelTable& kernels, int num_threads);

@@ -113,7 +113,7 @@ Run::Run(const RunConfig& run, const TrainerOptions& options)
       pool_(options.num_threads > 0 ? options.num_threads : usable_cpus()),
       kernels_(select_kernels(options.kernels, cpu_features())),
       tokenizer_(Tokenizer::load(run.tokenizer)),
-      params_(make_run_params(run, tokenizer_)),
+      params_(make_run_params(run, tokenizer_, [this](const std::string& text) { say(text); })),
       mtp_weight_(mtp_weight_of(run, *params_)),
       model_(*params_, kernels_, pool_,
              {.compute = run.bf16 ? DType::kBF16 : DType::kF32, .mtp_weight = mtp_weight_}),

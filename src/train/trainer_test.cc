@@ -245,6 +245,29 @@ TEST(Trainer, StartsFromACheckpoint) {
   EXPECT_LT(more.steps[0].loss, 4);
 }
 
+// A run that begins with all layers of a model, cut out, goes as one that begins with the model.
+TEST(Trainer, StartsFromWeightsThatAreCut) {
+  const testing::TinyRun files;
+  train(files.write_run(), files.path() + "/first");
+  const auto loss_after = [&](const std::string& changes, const std::string& name) {
+    return train(files.write_run(changes, name + ".json"), files.path() + "/" + name, false, 1);
+  };
+  const Trained whole = loss_after(R"({"model": "first/model"})", "whole");
+  const Trained cut =
+      loss_after(R"({"cut_from": {"model": "first/model", "layers": [0, 1]}})", "cut");
+  EXPECT_NEAR(cut.steps[0].loss, whole.steps[0].loss, 1e-6);
+  EXPECT_THAT(cut.messages, ::testing::Contains(HasSubstr("cut from layers 0, 1 of ")));
+  EXPECT_THAT(error_of([&] {
+                loss_after(R"({"model": "first/model", "cut_from": {"model": "first/model"}})",
+                           "a");
+              }),
+              HasSubstr("goes with a model that is a config"));
+  EXPECT_THAT(error_of([&] {
+                loss_after(R"({"cut_from": {"model": "first/model", "layers": ["0"]}})", "b");
+              }),
+              HasSubstr("whole numbers"));
+}
+
 // Processes as threads that meet at every sum.
 class Meeting {
  public:
