@@ -375,8 +375,19 @@ void RlRun::train_step() {
     ++drawn[part];
     if (rollouts[i].advantage != 0) parts[part].push_back(&rollouts[i]);
   }
+  // The first part is trained on by the weights that drew it: its ratios are 1, whatever the
+  // log-probabilities, and no forward pass is needed to know them.
   std::vector<Logprobs> old;
-  for (const auto& part : parts) old.push_back(logprobs(pack(part)));
+  bool is_first = true;
+  for (const auto& part : parts) {
+    if (is_first) {
+      Logprobs& zeros = old.emplace_back();
+      for (const Rollout* r : part) zeros.emplace_back(r->answer.size());
+      is_first = part.empty();
+    } else {
+      old.push_back(logprobs(pack(part)));
+    }
+  }
   bool moved = false;
   size_t trained = 0;
   for (size_t u = 0; u < parts.size(); ++u) {
