@@ -36,10 +36,10 @@ std::vector<DraftRequest> read_requests(const Engine& engine, const std::string&
 }
 
 void print_rows(const std::vector<DraftBenchRow>& rows) {
-  print_out("drafts     tok/s  speed-up  accepted  tokens a step\n");
+  print_out("drafts          tok/s  speed-up  accepted  tokens a step\n");
   for (const DraftBenchRow& row : rows) {
     char line[160];
-    std::snprintf(line, sizeof line, "%-7s %8.0f  %8.2f  %6.1f %%  %13.2f\n", row.name.c_str(),
+    std::snprintf(line, sizeof line, "%-12s %8.0f  %8.2f  %6.1f %%  %13.2f\n", row.name.c_str(),
                   median(row.tokens_per_second), median(row.speed_up), 100 * row.acceptance(),
                   static_cast<double>(row.tokens) / static_cast<double>(row.steps));
     print_out(line);

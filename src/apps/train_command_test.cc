@@ -78,13 +78,13 @@ TEST(TrainCommand, WhatItTrainedGuessesAhead) {
   ASSERT_EQ(drafts.exit_code, 0) << drafts.err;
   const json::value result = json::parse(drafts.out, "bench drafts");
   const json::array& rows = result.at("rows").as_array();
-  ASSERT_EQ(rows.size(), 4u);
-  EXPECT_EQ(rows[2].at("name").as_string(), "mtp");
-  const auto made = rows[2].at("draft_tokens").to_number<uint64_t>();
-  const auto right = rows[2].at("accepted_tokens").to_number<uint64_t>();
-  EXPECT_GT(made, 3u);  // how many pay is a matter of time
-  EXPECT_GT(right, 1u);
-  EXPECT_LT(rows[2].at("steps").to_number<uint64_t>(), rows[0].at("steps").to_number<uint64_t>());
+  ASSERT_EQ(rows.size(), 5u);
+  EXPECT_EQ(rows[4].at("name").as_string(), "mtp always");
+  const auto number = [&](size_t row, const char* field) {
+    return rows[row].at(field).to_number<uint64_t>();
+  };
+  EXPECT_GT(6 * number(4, "accepted_tokens"), number(4, "draft_tokens"));
+  EXPECT_LT(4 * number(4, "steps"), 3 * number(0, "steps"));
 }
 
 TEST(TrainCommand, KilledAtAnyMomentItEndsWithTheSameBits) {

@@ -13,10 +13,13 @@ namespace {
 
 struct Kind {
   const char* name;
-  bool lookup, mtp;
+  bool lookup, mtp, always;
 };
-constexpr Kind kKinds[] = {
-    {"none", false, false}, {"lookup", true, false}, {"mtp", false, true}, {"both", true, true}};
+constexpr Kind kKinds[] = {{"none", false, false, false},
+                           {"lookup", true, false, false},
+                           {"mtp", false, true, false},
+                           {"both", true, true, false},
+                           {"mtp always", false, true, true}};
 
 // Answers of one pass over the requests.
 struct Pass {
@@ -40,6 +43,7 @@ Pass answer_all(Engine& engine, std::span<const DraftRequest> requests, const Ki
   service_options.drafts = kind.lookup || kind.mtp;
   service_options.lookup = kind.lookup;
   service_options.mtp = kind.mtp;
+  service_options.always_draft = kind.always;
   service_options.draft_tokens = options.draft_tokens;
   const auto service = make_batching_service(engine, service_options);
 

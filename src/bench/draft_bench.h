@@ -20,7 +20,8 @@ struct DraftRequest {
 
 // One kind of drafts.
 struct DraftBenchRow {
-  std::string name;                       // "none", "lookup", "mtp", "both"
+  // "none", "lookup", "mtp", "both", and "mtp always": whether or not it pays
+  std::string name;
   std::vector<double> tokens_per_second;  // [samples] generated, of all requests
   std::vector<double> speed_up;           // [samples] against "none" of the same sample
   uint64_t tokens = 0;                    // generated, of one sample

@@ -18,8 +18,8 @@ TEST(DraftBench, AnswersTheSameTokensWithEveryKindOfDrafts) {
     requests[i].generate.sampling.temperature = 0;
   }
   const auto rows = bench_drafts(engine, requests, {.num_samples = 2, .streams = 2});
-  ASSERT_EQ(rows.size(), 4u);
-  const char* names[] = {"none", "lookup", "mtp", "both"};
+  ASSERT_EQ(rows.size(), 5u);
+  const char* names[] = {"none", "lookup", "mtp", "both", "mtp always"};
   for (size_t k = 0; k < rows.size(); ++k) {
     EXPECT_EQ(rows[k].name, names[k]);
     EXPECT_EQ(rows[k].tokens, 60u);
@@ -29,6 +29,7 @@ TEST(DraftBench, AnswersTheSameTokensWithEveryKindOfDrafts) {
   }
   EXPECT_EQ(rows[0].drafts, 0u);
   EXPECT_GT(rows[2].drafts, 0u);
+  EXPECT_GT(rows[4].drafts, 2 * rows[4].steps);  // four to a step, but at the end
   for (double speed_up : rows[0].speed_up) EXPECT_EQ(speed_up, 1);
 
   const ModelConfig plain = testing::tiny_config();

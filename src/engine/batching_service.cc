@@ -434,10 +434,16 @@ size_t Service::choose_drafts(Request& request, const std::optional<MtpGate::Cos
   const size_t left = request.answer.max_tokens() - answered;
   if (left < 2) return 0;
   const size_t most = std::min(options_.draft_tokens, left - 1);
-  if (options_.lookup && request.gate.open(answered, step_cost_.row_share(slotted_.size()))) {
+  const bool always = options_.always_draft;
+  if (options_.lookup &&
+      (always || request.gate.open(answered, step_cost_.row_share(slotted_.size())))) {
     request.slot->lookup.propose(request.tokens, most, request.drafts);
   }
-  const size_t num_guesses = mtp_ ? request.mtp_gate.guesses(answered, costs, most) : 0;
+  size_t num_guesses = 0;
+  if (mtp_) {
+    num_guesses =
+        always ? std::min(most, kMaxMtpGuesses) : request.mtp_gate.guesses(answered, costs, most);
+  }
   if (num_guesses == 0) return 0;
   const double found = request.gate.rate() * static_cast<double>(request.drafts.size());
   if (found >= request.mtp_gate.rates().expected(num_guesses)) return 0;

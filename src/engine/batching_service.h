@@ -23,6 +23,7 @@ struct ServiceOptions {
   size_t prefill_tokens = 0;    // of one step, beside decoding; 0: as many as a step takes
   bool prefix_cache = true;     // keep what was read for requests that begin alike
   bool drafts = true;           // guess further tokens, while it pays:
+  bool always_draft = false;    //   or not: to measure what it is worth
   bool lookup = true;           //   by prompt lookup
   bool mtp = true;              //   by the model's layer of multi-token prediction, if it has one
   size_t draft_tokens = 4;      // most of one sequence and step
