@@ -25,6 +25,7 @@ namespace {
 struct Slot {
   KvCache cache;
   PromptLookup lookup;
+  MtpPending pending;
   std::vector<void*> lent;
 };
 
@@ -148,6 +149,7 @@ ServicePlanOptions plan_options(const ServiceOptions& options) {
   return {.max_sequences = options.max_sequences,
           .context_tokens = options.context_tokens,
           .max_memory = options.max_memory,
+          .draft_rows = options.drafts ? options.draft_tokens + 1 : 0,
           .kv_memory = options.kv_memory};
 }
 
@@ -187,7 +189,10 @@ Service::Service(std::unique_ptr<StepModel> model, const ServiceOptions& options
   const size_t context_blocks = ceil_div(plan_.context_tokens, plan_.block_tokens);
   for (size_t i = 0; i < options_.max_sequences; ++i) {
     slots_.push_back(
-        std::make_unique<Slot>(Slot{model_->new_cache(), PromptLookup(plan_.context_tokens), {}}));
+        std::make_unique<Slot>(Slot{model_->new_cache(),
+                                    PromptLookup(plan_.context_tokens),
+                                    MtpPending(model_->hidden_size(), options_.draft_tokens + 1),
+                                    {}}));
     slots_.back()->cache.reserve_lent(context_blocks + 1);
     slots_.back()->lent.reserve(context_blocks + 1);
     free_slots_.push_back(slots_.back().get());
@@ -197,7 +202,7 @@ Service::Service(std::unique_ptr<StepModel> model, const ServiceOptions& options
   computed_.reserve(options_.max_sequences);
   mtp_lines_.reserve(options_.max_sequences);
   if (options_.drafts && options_.draft_tokens > 0 && model_->has_mtp()) {
-    mtp_.emplace(*model_, options_.max_sequences, options_.now);
+    mtp_.emplace(*model_, options_.max_sequences, options_.draft_tokens + 1, options_.now);
   }
   draft_rows_.resize(options_.max_sequences);
   publish_stats();
@@ -405,14 +410,14 @@ void Service::propose_drafts(bool learn) {
     const size_t num_guesses = choose_drafts(request, costs);
     if (!mtp_) continue;
     sync_cache(request);  // blocks may have been exchanged for equal ones
-    mtp_lines_.push_back(
-        {.first_row = computed.first_row,
-         .position = computed.position,
-         .next = std::span(request.tokens)
-                     .subspan(computed.position + 1, request.num_computed - computed.position),
-         .cache = &request.slot->cache,
-         .num_wanted = num_guesses,
-         .guesses = num_guesses ? &request.drafts : nullptr});
+    mtp_lines_.push_back({.first_row = computed.first_row,
+                          .position = computed.position,
+                          .num_rows = request.num_computed - computed.position,
+                          .tokens = request.tokens,
+                          .cache = &request.slot->cache,
+                          .pending = &request.slot->pending,
+                          .num_wanted = num_guesses,
+                          .guesses = num_guesses ? &request.drafts : nullptr});
   }
   if (!mtp_) return;
   try {
@@ -468,6 +473,7 @@ void Service::sync_cache(Request& request) {
     free_slots_.pop_back();
     slotted_.push_back(&request);
     request.slot->lookup.clear();
+    request.slot->pending.clear();
     request.num_stable = 0;
   }
   Slot& slot = *request.slot;

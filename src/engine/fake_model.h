@@ -123,7 +123,9 @@ class FakeModel : public StepModel {
         std::memcpy(&part, cache.row(layer, position), sizeof part);
         return part;
       };
-      for (size_t p = 0; p < std::min(input.position, cache.length() - 1); ++p) {
+      // Rows in one run with others of their sequence need not be there yet.
+      const size_t end = input.logits ? std::min(input.position, cache.length() - 1) : 0;
+      for (size_t p = 0; p < end; ++p) {
         if (p % kLatentBlockTokens == kLatentBlockTokens - 1) continue;
         AXK1_CHECK(part_at(1, p) == part_at(0, p + 1));
       }
@@ -132,15 +134,27 @@ class FakeModel : public StepModel {
         const uint64_t part = part_of(input.tokens[i]);
         if (position + 1 < cache.length()) AXK1_CHECK(part == part_at(0, position + 1));
         std::memcpy(cache.row(1, position), &part, sizeof part);
-        AXK1_CHECK(input.first_row + i < row_states_.size());
-        const uint64_t state = next_state(row_states_[input.first_row + i], input.tokens[i]);
+        uint64_t before;
+        if (input.hidden) {
+          std::memcpy(&before, input.hidden + i * hidden_size(), sizeof before);
+        } else {
+          AXK1_CHECK(input.first_row + i < row_states_.size());
+          before = row_states_[input.first_row + i];
+        }
+        const uint64_t state = next_state(before, input.tokens[i]);
         if (!input.logits || i + 1 < input.tokens.size()) continue;
         rows.push_back(state);
         states_.push_back(mix(state) % options_.mtp_wrong ? state : ~state);
       }
     }
     row_states_ = std::move(rows);
-    now_ = now_ + options_.mtp_seconds * (states_.empty() ? 0.1 : 1);
+    now_ = now_ + options_.mtp_seconds;
+  }
+
+  size_t hidden_size() const override { return sizeof(uint64_t) / sizeof(float); }
+  void copy_hidden(size_t first_row, size_t count, float* to) const override {
+    AXK1_CHECK(first_row + count <= row_states_.size());
+    std::memcpy(to, row_states_.data() + first_row, count * sizeof(uint64_t));
   }
 
   // Steps begin but do not go on until release().

@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "engine/block_manager.h"
+#include "engine/mtp_drafts.h"
 #include "engine/speculation.h"
 #include "model/plan.h"
 
@@ -69,7 +70,8 @@ ServicePlan plan_service(const StepModel& model, const ServicePlanOptions& optio
   const uint64_t per_sequence = model.new_cache().lent_table_bytes(context_blocks) +
                                 context_blocks * sizeof(BlockId) +
                                 plan.context_tokens * 2 * sizeof(TokenId) +  // line and answer
-                                PromptLookup(plan.context_tokens).bytes();
+                                PromptLookup(plan.context_tokens).bytes() +
+                                MtpPending::bytes(model.hidden_size(), options.draft_rows);
   const uint64_t sampling = SamplerMemory::bytes(answers.vocab_size);
   const uint64_t block_table = BlockManager::bytes_per_block(plan.block_tokens);
   const auto set_blocks = [&](uint64_t count) {

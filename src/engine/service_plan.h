@@ -36,6 +36,7 @@ struct ServicePlanOptions {
   size_t max_sequences = 16;
   size_t context_tokens = 0;  // 0: the model's
   uint64_t max_memory = 0;    // 0: machine_memory_bytes()
+  size_t draft_rows = 0;      // of a step of one sequence, with its drafts; 0: none are made
   uint64_t kv_memory = 0;     // 0: what is left, at most two full contexts for each sequence
 };
 

@@ -87,9 +87,6 @@ void fade(double& mean, double seconds) {
 
 }  // namespace
 
-void MtpCost::record_keep(double seconds) {
-  fade(keep_, seconds);
-}
 void MtpCost::record_first(double seconds) {
   fade(first_, seconds);
 }
@@ -116,7 +113,7 @@ double MtpRates::expected(size_t num_guesses) const {
 std::optional<MtpGate::Costs> MtpGate::costs(const StepCost& step, const MtpCost& mtp,
                                              size_t num_sequences) {
   const auto one = step.seconds(num_sequences), two = step.seconds(2 * num_sequences);
-  if (!one || !mtp.known()) return std::nullopt;
+  if (!one || mtp.first() == 0) return std::nullopt;
   return Costs{.seconds = *one, .row = *two - *one, .first = mtp.first(), .next = mtp.next()};
 }
 

@@ -65,20 +65,17 @@ class DraftGate {
   size_t pause_ = 32;        // the next one; doubles each time it did not pay
 };
 
-// What the layer of multi-token prediction takes in a step of all sequences, in seconds: fading
+// What a guess of multi-token prediction takes in a step of all sequences, in seconds: fading
 // means, 0 until known.
 class MtpCost {
  public:
-  void record_keep(double seconds);   // nobody wanted a guess: its cache is kept up
-  void record_first(double seconds);  // a first guess besides
-  void record_next(double seconds);   // one more
-  // What the first guess, and each further one, adds.
-  double first() const { return first_ > keep_ ? first_ - keep_ : 0; }
-  double next() const { return next_ > 0 ? next_ : first(); }
-  bool known() const { return keep_ > 0 && first_ > 0; }
+  void record_first(double seconds);
+  void record_next(double seconds);  // one that goes on from a guess
+  double first() const { return first_; }
+  double next() const { return next_ > 0 ? next_ : first_; }
 
  private:
-  double keep_ = 0, first_ = 0, next_ = 0;
+  double first_ = 0, next_ = 0;
 };
 
 inline constexpr size_t kMaxMtpGuesses = 4;

@@ -148,16 +148,16 @@ TEST(MtpRates, AreOfEachDepthGivenTheOnesBefore) {
   EXPECT_GT(rates.rate[2], before + 0.3);
 }
 
-TEST(MtpCost, WhatAGuessAddsToKeepingUp) {
+TEST(MtpCost, AFurtherGuessIsTakenForTheFirstUntilOneWasMade) {
   MtpCost cost;
-  EXPECT_FALSE(cost.known());
-  cost.record_keep(0.01);
+  EXPECT_EQ(cost.first(), 0);
   cost.record_first(0.03);
-  EXPECT_TRUE(cost.known());
-  EXPECT_DOUBLE_EQ(cost.first(), 0.02);
-  EXPECT_DOUBLE_EQ(cost.next(), 0.02);
+  EXPECT_DOUBLE_EQ(cost.first(), 0.03);
+  EXPECT_DOUBLE_EQ(cost.next(), 0.03);
   cost.record_next(0.015);
+  cost.record_first(0.03 + 16 * 0.01);
   EXPECT_DOUBLE_EQ(cost.next(), 0.015);
+  EXPECT_DOUBLE_EQ(cost.first(), 0.04);
 }
 
 }  // namespace

@@ -104,6 +104,12 @@ class EngineModel : public StepModel {
     for (MtpInput& input : mtp_batch_) input.mla_form = MlaForm::kAbsorbed;
     engine_.forward().run_mtp(mtp_batch_);
   }
+  size_t hidden_size() const override {
+    return mtp_ ? static_cast<size_t>(engine_.config().hidden_size) : 0;
+  }
+  void copy_hidden(size_t first_row, size_t count, float* to) const override {
+    engine_.forward().copy_hidden(first_row, count, to);
+  }
 
  private:
   Engine& engine_;
@@ -190,6 +196,10 @@ class NullModel : public StepModel {
 
 void StepModel::run_mtp(std::span<const MtpInput>) {
   AXK1_CHECK(false);  // has_mtp() says no
+}
+
+void StepModel::copy_hidden(size_t, size_t, float*) const {
+  AXK1_CHECK(false);
 }
 
 std::unique_ptr<StepModel> make_engine_model(Engine& engine, bool mtp) {

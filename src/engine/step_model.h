@@ -43,6 +43,9 @@ class StepModel {
   // rows are given to run_mtp() are run with all_hidden. Forward::run_mtp(); the absorbed form.
   virtual bool has_mtp() const { return false; }
   virtual void run_mtp(std::span<const MtpInput> batch);
+  // Rows of the last run(), each hidden_size() numbers, for a later run_mtp().
+  virtual size_t hidden_size() const { return 0; }
+  virtual void copy_hidden(size_t first_row, size_t count, float* to) const;
 };
 
 // The engine's model. Attention is always in its absorbed form: of the two it is the one that takes

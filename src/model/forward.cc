@@ -89,7 +89,7 @@ Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const K
   position_of_.reserve(tokens);
   token_of_.reserve(tokens);
   logit_rows_.reserve(tokens);
-  source_rows_.reserve(tokens);
+  sources_.reserve(tokens);
   sequences_.reserve(tokens);
   mla_rows_.reserve(tokens);
 }
@@ -190,8 +190,11 @@ void Forward::run_mtp(std::span<const MtpInput> batch) {
   for (const MtpInput& input : batch) {
     AXK1_CHECK(!input.tokens.empty() && input.cache);
     AXK1_CHECK(input.cache->num_layers() > weights_.layers.size());
-    AXK1_CHECK(input.first_row + input.tokens.size() <= num_rows_before);
-    for (size_t i = 0; i < input.tokens.size(); ++i) source_rows_.push_back(input.first_row + i);
+    AXK1_CHECK(input.hidden || input.first_row + input.tokens.size() <= num_rows_before);
+    const float* rows =
+        input.hidden ? input.hidden : hidden_.as<float>() + input.first_row * hidden;
+    const float* norm = input.hidden ? weights_.norm.data() : last_norm_->data();
+    for (size_t i = 0; i < input.tokens.size(); ++i) sources_.push_back({rows + i * hidden, norm});
     add_sequence({.cache = input.cache,
                   .position = input.position,
                   .num_tokens = input.tokens.size(),
@@ -205,8 +208,7 @@ void Forward::run_mtp(std::span<const MtpInput> batch) {
       float* pair = pair_.as<float>() + t * 2 * hidden;
       embedding_row(ctx_.kernels, weights_.embed_tokens, static_cast<size_t>(token_of_[t]), row);
       ctx_.kernels.rms_norm(row, w.enorm.data(), eps, pair, hidden);
-      const float* h = hidden_.as<float>() + source_rows_[t] * hidden;
-      ctx_.kernels.rms_norm(h, last_norm_->data(), eps, row, hidden);
+      ctx_.kernels.rms_norm(sources_[t].hidden, sources_[t].norm, eps, row, hidden);
       ctx_.kernels.rms_norm(row, w.hnorm.data(), eps, pair + hidden, hidden);
       make_angles(t);
     }
@@ -215,6 +217,12 @@ void Forward::run_mtp(std::span<const MtpInput> batch) {
                            num_tokens_, hidden_.as<float>(), hidden));
   run_layer(weights_.layers.size(), w.layer, num_logit_rows_ < num_tokens_, nullptr);
   last_norm_ = &w.norm;
+}
+
+void Forward::copy_hidden(size_t first_row, size_t count, float* to) const {
+  AXK1_CHECK(first_row + count <= num_tokens_);
+  const size_t hidden = static_cast<size_t>(config_.hidden_size);
+  std::copy_n(hidden_.as<float>() + first_row * hidden, count * hidden, to);
 }
 
 // hidden += attention, hidden += mlp, of all rows or of those that get logits.
@@ -250,7 +258,7 @@ void Forward::begin_batch() {
   position_of_.clear();
   token_of_.clear();
   logit_rows_.clear();
-  source_rows_.clear();
+  sources_.clear();
 }
 
 // Positions, tokens, and which rows will want logits.

@@ -34,6 +34,7 @@ struct SequenceInput {
 // Rows of one sequence for multi-token prediction. Row r stands for position + r.
 struct MtpInput {
   size_t first_row = 0;             // its first hidden state, among the rows of the run before
+  const float* hidden = nullptr;    // or [rows, hidden] that copy_hidden() gave
   std::span<const int32_t> tokens;  // at least one: the token after each position
   KvCache* cache = nullptr;         // with an MTP layer; written, not advanced
   size_t position = 0;              // capacity for position + tokens; earlier rows are there
@@ -100,6 +101,8 @@ class Forward {
   // Its rows are then those that had logits, in order. Inputs are at most max_batch_tokens rows.
   // What run() computes does not depend on it. Needs reserve_mtp().
   void run_mtp(std::span<const MtpInput> batch);
+  // Rows of the last run(), for a later run_mtp().
+  void copy_hidden(size_t first_row, size_t count, float* to) const;
   // Takes the memory that run_mtp() needs; weights.mtp must be there.
   void reserve_mtp();
 
@@ -156,11 +159,15 @@ class Forward {
   const std::vector<float>* last_norm_ = nullptr;  // of the hidden states in hidden_
   std::vector<Sequence> sequences_;
   std::vector<MlaRows> mla_rows_;
-  std::vector<KvCache*> cache_of_;       // [tokens]
-  std::vector<size_t> position_of_;      // [tokens]
-  std::vector<int32_t> token_of_;        // [tokens]
-  std::vector<uint32_t> logit_rows_;     // [logit rows] token index
-  std::vector<size_t> source_rows_;      // [tokens] of run_mtp(): row of the run before
+  std::vector<KvCache*> cache_of_;    // [tokens]
+  std::vector<size_t> position_of_;   // [tokens]
+  std::vector<int32_t> token_of_;     // [tokens]
+  std::vector<uint32_t> logit_rows_;  // [logit rows] token index
+  // Of run_mtp(): a hidden state and the weight [hidden] of the norm that follows it.
+  struct Source {
+    const float *hidden, *norm;
+  };
+  std::vector<Source> sources_;          // [tokens]
   Buffer hidden_;                        // [tokens, hidden] the residual stream
   Buffer x_, x16_;                       // [tokens, hidden] normed, and rounded to bf16
   Buffer xq_;                            // [tokens, widest input] rounded for quantised weights
