@@ -20,7 +20,8 @@ void add_rl_command(CLI::App& app) {
   add_train_run_options(*command, *a);
   command->footer(
       "Each step draws several answers to some questions, rewards the right ones, and makes them\n"
-      "more likely (GSPO). Stopping and --resume are those of axk1 train.\n\n"
+      "more likely (GSPO). With a section `distil` a teacher corrects them instead (on-policy\n"
+      "distillation). Stopping and --resume are those of axk1 train.\n\n"
       "Example (examples/think-fusion/README.md makes its model and its tasks):\n"
       "  build/release/axk1 rl examples/think-fusion/rl.json --out build/think-fusion/rl");
   command->callback([a] { train_from_run_file(*a); });

@@ -21,6 +21,7 @@
 #include "rl/gspo.h"
 #include "rl/packing.h"
 #include "rl/policy_engine.h"
+#include "train/distil.h"
 #include "train/flops.h"
 #include "train/report.h"
 #include "train/run_parts.h"
@@ -66,6 +67,10 @@ class RlRun {
   Logprobs logprobs(const PackedAnswers& packed);
   void update(std::span<Rollout* const> trained, size_t num_answers, const Logprobs* known,
               const Logprobs& old, StepMetrics& metrics, StepStats& stats);
+  size_t reinforce(std::span<const std::vector<Rollout*>> parts, std::span<const size_t> drawn,
+                   StepMetrics& metrics, StepStats& stats);
+  void imitate(std::span<Rollout* const> part, StepMetrics& metrics, StepStats& stats);
+  void move(const StepStats& moved, StepMetrics& metrics, StepStats& stats);
   void train_step();
   void write_report();
 
@@ -80,6 +85,8 @@ class RlRun {
   TrainModel model_;
   Gradients gradients_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Teacher> teacher_;  // null: the reward teaches
+  Teaching teaching_;
   std::vector<Question> questions_;
   std::vector<AskedTask> held_out_;
   size_t longest_prompt_ = 0;
@@ -159,7 +166,14 @@ RlRun::RlRun(const RunConfig& run, const TrainerOptions& options)
          " tokens, with rl.max_tokens ", rl_.max_tokens,
          " more than the model's max_position_embeddings ", config.max_position_embeddings);
   }
-  run_hash_ = run_hash(run, config, tokenizer_hash(run.tokenizer));
+  const uint64_t tokenizer = tokenizer_hash(run.tokenizer);
+  if (run.distil) {
+    const size_t row = longest_prompt_ + rl_.max_tokens;
+    teacher_ =
+        make_live_teacher(*run.distil, tokenizer, run.micro_batch * row, config, kernels_, pool_);
+    teaching_ = {run.distil->options, teacher_.get()};
+  }
+  run_hash_ = run_hash(run, config, tokenizer);
   data_hash_ = checksum_text(hash_of_files(rl_.tasks));
   make_folder(options.out);
   lock_.emplace(options.out);
@@ -317,6 +331,27 @@ void RlRun::update(std::span<Rollout* const> trained, size_t num_answers, const 
     moved.add(model_.forward_backward(batch, num_answers, gradients_));
     flops_ += training_flops(config, batch);
   }
+  move(moved, metrics, stats);
+}
+
+// One move by what the teacher says at every token of the answers, right or wrong: the loss is its
+// mean over them.
+void RlRun::imitate(std::span<Rollout* const> part, StepMetrics& metrics, StepStats& stats) {
+  PackedAnswers packed = pack(part);
+  uint64_t tokens = 0;
+  for (const Rollout* r : part) tokens += r->answer.size();
+  gradients_.zero();
+  StepStats moved;
+  for (TrainBatch& batch : packed.batches) {
+    batch.weights.clear();  // every token counts alike
+    teacher_->read(batch, 0);
+    moved.add(model_.forward_backward(batch, tokens, gradients_, &teaching_));
+    flops_ += training_flops(params_->config(), batch);
+  }
+  move(moved, metrics, stats);
+}
+
+void RlRun::move(const StepStats& moved, StepMetrics& metrics, StepStats& stats) {
   const double norm = clip_gradients(pool_, gradients_.values(), run_.optimizer.clip);
   if (!std::isfinite(norm)) {
     fail(ErrorCode::kInvalidInput, run_.path, ": step ", steps_done_ + 1,
@@ -331,6 +366,33 @@ void RlRun::update(std::span<Rollout* const> trained, size_t num_answers, const 
     update_router_bias(biases.subspan(layer * tokens.size(), tokens.size()), tokens, run_.balance);
   }
   stats.add(moved);
+}
+
+// Moves the weights by each part; returns how many answers that took.
+size_t RlRun::reinforce(std::span<const std::vector<Rollout*>> parts, std::span<const size_t> drawn,
+                        StepMetrics& metrics, StepStats& stats) {
+  // The first part is trained on by the weights that drew it: its ratios are 1, whatever the
+  // log-probabilities, and no forward pass is needed to know them.
+  std::vector<Logprobs> old;
+  bool is_first = true;
+  for (const auto& part : parts) {
+    if (is_first) {
+      Logprobs& zeros = old.emplace_back();
+      for (const Rollout* r : part) zeros.emplace_back(r->answer.size());
+      is_first = part.empty();
+    } else {
+      old.push_back(logprobs(pack(part)));
+    }
+  }
+  bool moved = false;
+  size_t trained = 0;
+  for (size_t u = 0; u < parts.size(); ++u) {
+    if (parts[u].empty()) continue;
+    update(parts[u], drawn[u], moved ? nullptr : &old[u], old[u], metrics, stats);
+    moved = true;
+    trained += parts[u].size();
+  }
+  return trained;
 }
 
 void RlRun::train_step() {
@@ -373,30 +435,19 @@ void RlRun::train_step() {
   for (size_t i = 0; i < rollouts.size(); ++i) {
     const size_t part = i / rl_.samples * rl_.updates / rl_.questions;
     ++drawn[part];
-    if (rollouts[i].advantage != 0) parts[part].push_back(&rollouts[i]);
+    if (teacher_ || rollouts[i].advantage != 0) parts[part].push_back(&rollouts[i]);
   }
-  // The first part is trained on by the weights that drew it: its ratios are 1, whatever the
-  // log-probabilities, and no forward pass is needed to know them.
-  std::vector<Logprobs> old;
-  bool is_first = true;
-  for (const auto& part : parts) {
-    if (is_first) {
-      Logprobs& zeros = old.emplace_back();
-      for (const Rollout* r : part) zeros.emplace_back(r->answer.size());
-      is_first = part.empty();
-    } else {
-      old.push_back(logprobs(pack(part)));
-    }
-  }
-  bool moved = false;
   size_t trained = 0;
-  for (size_t u = 0; u < parts.size(); ++u) {
-    if (parts[u].empty()) continue;
-    update(parts[u], drawn[u], moved ? nullptr : &old[u], old[u], metrics, stats);
-    moved = true;
-    trained += parts[u].size();
+  if (teacher_) {
+    for (const auto& part : parts) imitate(part, metrics, stats);
+  } else {
+    trained = reinforce(parts, drawn, metrics, stats);
   }
   metrics.loss /= n;
+  if (teacher_) {
+    metrics.loss = stats.teacher_loss_sum / static_cast<double>(stats.targets);
+    metrics.teacher_loss = metrics.loss;
+  }
   if (trained) {
     rl.ratio /= static_cast<double>(trained);
     rl.clip_fraction /= static_cast<double>(trained);

@@ -143,6 +143,23 @@ TEST_F(RlRunTest, RaisesTheReward) {
   EXPECT_THAT(read_file(out + "/report.html"), HasSubstr("Reward"));
 }
 
+// On-policy distillation: the model that was trained on the four digits teaches a random one, by
+// nothing but what it says of the student's own answers.
+TEST_F(RlRunTest, ATeacherCorrectsTheStudentsOwnAnswers) {
+  const std::string run = files_.path() + "/on-policy.json";
+  write_file_atomic(run, R"({"model": "pretrained/model/config.json", "tokenizer": ".",
+      "micro_batch": 16, "distil": {"teacher": "pretrained/model", "loss": "reverse_kl"},
+      "rl": {"tasks": "tasks.jsonl", "steps": 60, "questions": 16, "samples": 2, "max_tokens": 4,
+             "schedule": {"peak": 0.01, "min": 0.001}}})");
+  const auto steps = go(run, files_.path() + "/out");
+  ASSERT_EQ(steps.size(), 60u);
+  EXPECT_GT(*steps[0].teacher_loss, 1);
+  EXPECT_LT(*steps.back().teacher_loss, 0.1 * *steps[0].teacher_loss);
+  // One digit of four and the end, as the teacher has it.
+  EXPECT_GT(steps.back().rl->reward, 0.1);
+  EXPECT_NEAR(steps.back().rl->answer_tokens, 2, 0.3);
+}
+
 TEST_F(RlRunTest, GoesOnToTheSameBits) {
   const std::string run = run_file(R"({"tasks": "tasks.jsonl", "steps": 5, "questions": 3,
       "samples": 4, "max_tokens": 4, "updates": 3, "clip": [0.2, 0.2],
@@ -177,6 +194,12 @@ TEST_F(RlRunTest, Refusals) {
   EXPECT_THAT(error_of(run_file(R"({"tasks": ["tasks.jsonl", "held.jsonl"], "steps": 2,
       "max_tokens": 4, "schedule": {"peak": 0.001}})")),
               HasSubstr("held.jsonl: has tasks that are held out"));
+  const auto with_teacher = [&](const std::string& distil) {
+    return error_of(run_file(rl + R"("max_tokens": 4})", cat(", \"distil\": {", distil, "}")));
+  };
+  EXPECT_THAT(with_teacher(R"("cache": "answers")"), HasSubstr("cache"));
+  EXPECT_THAT(with_teacher(R"("teacher": "pretrained/model", "text_weight": 1)"),
+              HasSubstr("text_weight"));
 }
 
 }  // namespace

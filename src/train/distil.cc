@@ -57,31 +57,43 @@ void check_cache(const RunConfig& run, const RunData& data, const DataOrder& ord
   }
 }
 
+void check_vocabulary(const std::string& name, const Teacher& teacher, const ModelConfig& student) {
+  if (teacher.vocab_size() == static_cast<uint64_t>(student.vocab_size)) return;
+  fail(ErrorCode::kInvalidInput, name, ": the teacher has a vocabulary of ", teacher.vocab_size(),
+       " tokens, expected the student's ", student.vocab_size);
+}
+
 }  // namespace
+
+std::unique_ptr<Teacher> make_live_teacher(const RunDistil& distil, uint64_t tokenizer_hash,
+                                           size_t max_tokens, const ModelConfig& student,
+                                           const KernelTable& kernels, ThreadPool& pool) {
+  std::unique_ptr<Teacher> teacher;
+  if (is_url(distil.teacher)) {
+    ServerTeacherOptions options{.top = distil.top, .tokenizer_hash = tokenizer_hash};
+    if (!distil.teacher_key.empty()) options.key = trimmed(read_file(distil.teacher_key));
+    teacher = std::make_unique<ServerTeacher>(distil.teacher, options);
+  } else {
+    teacher = std::make_unique<ModelTeacher>(distil.teacher, kernels, pool, max_tokens,
+                                             distil.options.temperature);
+  }
+  check_vocabulary(distil.teacher, *teacher, student);
+  return teacher;
+}
 
 std::unique_ptr<Teacher> make_teacher(const RunConfig& run, const RunData& data,
                                       const DataOrder& order, const ModelConfig& student,
                                       const KernelTable& kernels, ThreadPool& pool) {
   const RunDistil& distil = *run.distil;
-  std::unique_ptr<Teacher> teacher;
-  if (!distil.cache.empty()) {
-    TeacherCache cache = TeacherCache::open(distil.cache);
-    check_cache(run, data, order, cache.info());
-    cache.verify();
-    teacher = std::make_unique<CacheTeacher>(std::move(cache));
-  } else if (is_url(distil.teacher)) {
-    ServerTeacherOptions options{.top = distil.top, .tokenizer_hash = data.tokenizer_hash};
-    if (!distil.teacher_key.empty()) options.key = trimmed(read_file(distil.teacher_key));
-    teacher = std::make_unique<ServerTeacher>(distil.teacher, options);
-  } else {
-    teacher = std::make_unique<ModelTeacher>(distil.teacher, kernels, pool, micro_batch_tokens(run),
-                                             distil.options.temperature);
+  if (distil.cache.empty()) {
+    return make_live_teacher(distil, data.tokenizer_hash, micro_batch_tokens(run), student, kernels,
+                             pool);
   }
-  if (teacher->vocab_size() != static_cast<uint64_t>(student.vocab_size)) {
-    fail(ErrorCode::kInvalidInput, distil.cache.empty() ? distil.teacher : distil.cache,
-         ": the teacher has a vocabulary of ", teacher->vocab_size(),
-         " tokens, expected the student's ", student.vocab_size);
-  }
+  TeacherCache cache = TeacherCache::open(distil.cache);
+  check_cache(run, data, order, cache.info());
+  cache.verify();
+  auto teacher = std::make_unique<CacheTeacher>(std::move(cache));
+  check_vocabulary(distil.cache, *teacher, student);
   return teacher;
 }
 

@@ -23,6 +23,12 @@ std::unique_ptr<Teacher> make_teacher(const RunConfig& run, const RunData& data,
                                       const DataOrder& order, const ModelConfig& student,
                                       const KernelTable& kernels, ThreadPool& pool);
 
+// A teacher that can be asked about anything: the run's model, or its server. max_tokens: of a
+// batch. Otherwise as above.
+std::unique_ptr<Teacher> make_live_teacher(const RunDistil& distil, uint64_t tokenizer_hash,
+                                           size_t max_tokens, const ModelConfig& student,
+                                           const KernelTable& kernels, ThreadPool& pool);
+
 struct WriteCacheOptions {
   TeacherCacheKind kind = TeacherCacheKind::kDraws;
   uint32_t count = 12;

@@ -351,7 +351,8 @@ void read_rl(RunConfig& run, Fields& top) {
   rl.tasks = read_paths(run, fields.get("tasks"), fields.place("tasks"));
   if (fields.find("held_out")) rl.held_out = resolve(run, fields.string("held_out"));
   rl.questions = fields.integer("questions", 16, 1, 1 << 16);
-  rl.samples = fields.integer("samples", 8, 2, 1 << 12);
+  rl.samples = run.distil ? fields.integer("samples", 1, 1, 1 << 12)
+                          : fields.integer("samples", 8, 2, 1 << 12);
   rl.max_tokens = fields.integer("max_tokens", 256, 1, kMaxRowLength);
   rl.updates = fields.integer("updates", 1, 1, static_cast<int64_t>(rl.questions));
   if (const json::value* clip = fields.find("clip")) {
@@ -367,6 +368,16 @@ void read_rl(RunConfig& run, Fields& top) {
   }
   rl.schedule = read_schedule(fields, fields.integer("steps", 1, kMaxSteps));
   fields.close();
+  if (!run.distil) return;
+  if (!run.distil->cache.empty()) {
+    fail(ErrorCode::kInvalidInput, top.place("distil"),
+         ": cache: has no answers to what a student draws; expected a teacher alone");
+  }
+  if (run.distil->options.text_weight > 0) {
+    fail(ErrorCode::kInvalidInput, top.place("distil"), ": text_weight: found ",
+         run.distil->options.text_weight,
+         ", expected 0 beside rl, where the text is the student's own");
+  }
 }
 
 }  // namespace
@@ -380,6 +391,7 @@ RunConfig parse_run_config(std::string_view text, const std::string& path) {
   read_model(run, top);
   read_cut(run, top);
   run.document_end = top.string_or("document_end", run.document_end);
+  read_distil(run, top);
   if (top.find("rl")) {
     read_rl(run, top);
   } else {
@@ -388,7 +400,6 @@ RunConfig parse_run_config(std::string_view text, const std::string& path) {
   }
   read_optimizer(run, top);
   read_upkeep(run, top);
-  if (!run.rl) read_distil(run, top);
   run.micro_batch = top.integer("micro_batch", 1, 1, 1 << 20);
   run.seed = top.integer("seed", 1, 0, INT64_MAX);
   static constexpr std::string_view kTypes[] = {"f32", "bf16"};

@@ -76,7 +76,7 @@ struct RunRl {
   std::vector<std::string> tasks;  // files of generated tasks
   std::string held_out;            // another, to evaluate on; or empty
   size_t questions = 16;           // of a step
-  size_t samples = 8;              // answers to each, its group
+  size_t samples = 8;              // answers to each, its group; with a teacher 1
   size_t max_tokens = 256;         // of an answer
   size_t updates = 1;              // of the weights in a step, each from a part of its questions
   double clip_low = 3e-4, clip_high = 4e-4;  // how far the ratio may be from 1
@@ -108,7 +108,7 @@ struct RunConfig {
   RunCheckpoints checkpoints;
   RunEval eval;
   RunSpike spike;
-  std::optional<RunDistil> distil;
+  std::optional<RunDistil> distil;  // beside rl: the teacher of the student's own answers
   std::optional<RunRl> rl;
 
   // Of everything that the numbers of the run follow from; not of checkpoint and eval.
