@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "base/bits.h"
 #include "base/error.h"
@@ -74,8 +75,18 @@ void write_run_checkpoint(const std::string& path, const json::object& state,
   file.commit();
 }
 
-RunCheckpoint::RunCheckpoint(const std::string& path) : file_(path) {
-  const std::span<const std::byte> bytes = file_.bytes();
+RunCheckpoint::RunCheckpoint(const std::string& path) : path_(path) {
+  file_.emplace(path);
+  read(file_->bytes());
+}
+
+RunCheckpoint::RunCheckpoint(std::span<const std::byte> bytes, std::string path)
+    : path_(std::move(path)) {
+  read(bytes);
+}
+
+void RunCheckpoint::read(std::span<const std::byte> bytes) {
+  const std::string& path = path_;
   Header header;
   if (bytes.size() < sizeof header) {
     fail(ErrorCode::kInvalidInput, path, ": is ", bytes.size(),

@@ -28,15 +28,20 @@ void write_run_checkpoint(const std::string& path, const json::object& state,
 class RunCheckpoint {
  public:
   explicit RunCheckpoint(const std::string& path);
+  // A file's bytes, which must outlive it; `path` is named in messages.
+  RunCheckpoint(std::span<const std::byte> bytes, std::string path);
 
-  const std::string& path() const { return file_.path(); }
+  const std::string& path() const { return path_; }
   const json::value& state() const { return state_; }  // an object
   bool contains(std::string_view name) const;
   // Throws Error(kInvalidInput) when there is none, or one of another size.
   std::span<const std::byte> section(std::string_view name, size_t bytes) const;
 
  private:
-  MappedFile file_;
+  void read(std::span<const std::byte> bytes);
+
+  std::optional<MappedFile> file_;
+  std::string path_;
   json::value state_;
   std::vector<CheckpointSection> sections_;
 };

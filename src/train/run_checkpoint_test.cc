@@ -30,6 +30,15 @@ struct Sample {
   }
 };
 
+// So that the fuzz target starts behind the checksums.
+TEST(RunCheckpoint, TheCorpusOfTheFuzzTargetIsWhole) {
+  const std::string bytes =
+      read_file(testing::testdata("../fuzz/corpus/run_checkpoint/two-sections"));
+  const RunCheckpoint checkpoint(bytes_of(bytes), "two-sections");
+  EXPECT_EQ(checkpoint.state().at("steps_done").as_int64(), 3);
+  EXPECT_EQ(checkpoint.section("weights", 8).size(), 8u);
+}
+
 TEST(RunCheckpoint, GivesBackWhatWasWritten) {
   const testing::TempDir dir;
   const std::string path = dir.path() + "/x.ckpt";
