@@ -62,13 +62,21 @@ void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, 
   for (size_t i = 0; i < a.size(); ++i) ASSERT_EQ(a[i], b[i]) << what << ", value " << i;
 }
 
+// Equality is shown by the build without sanitizers; with them one size reads what there is to
+// read.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kChunks[] = {7};
+#else
+constexpr size_t kChunks[] = {1, 7, 64};
+#endif
+
 // Row invariance of the kernels makes these equal to the last bit, with one form of attention.
 TEST_P(Equivalence, ChunksAndSingleStepsEqualTheWholePrompt) {
   for (const std::string_view table : available_kernel_names(cpu_features())) {
     for (MlaForm form : {MlaForm::kAbsorbed, MlaForm::kExpanded}) {
       LoadedModel model = load(std::string(table), 2, form);
       const std::vector<float> whole = run_whole(model, ids_, ids_.size());
-      for (size_t chunk : {1, 7, 64}) {
+      for (size_t chunk : kChunks) {
         expect_same_bits(run_whole(model, ids_, chunk), whole, "chunk");
       }
     }

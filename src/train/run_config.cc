@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "io/checksum.h"
 #include "io/file.h"
-#include "io/http_client.h"
+#include "net/http_client.h"
 
 namespace axk1 {
 namespace {

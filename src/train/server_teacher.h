@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "io/http_client.h"
 #include "io/json.h"
+#include "net/http_client.h"
 #include "train/teacher.h"
 
 namespace axk1 {

@@ -1,4 +1,4 @@
-#include "io/http_client.h"
+#include "net/http_client.h"
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
