@@ -102,8 +102,10 @@ ModelWeights policy_weights(const ParamStore& params) {
   weights.embed_tokens = matrix(params.values(), layout.embedding);
   weights.lm_head = matrix(params.values(), layout.head);
   weights.norm = vector_of(params.values(), layout.final_norm);
-  for (const LayerParams& layer : layout.layers) {
-    weights.layers.push_back(layer_weights(params, layer));
+  // Not the layer of multi-token prediction, which comes last.
+  const auto num_layers = static_cast<size_t>(params.config().num_hidden_layers);
+  for (size_t i = 0; i < num_layers; ++i) {
+    weights.layers.push_back(layer_weights(params, layout.layers[i]));
   }
   return weights;
 }

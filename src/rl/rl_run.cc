@@ -70,6 +70,7 @@ class RlRun {
   size_t reinforce(std::span<const std::vector<Rollout*>> parts, std::span<const size_t> drawn,
                    StepMetrics& metrics, StepStats& stats);
   void imitate(std::span<Rollout* const> part, StepMetrics& metrics, StepStats& stats);
+  double flops_of(const TrainBatch& batch) const;
   void move(const StepStats& moved, StepMetrics& metrics, StepStats& stats);
   void train_step();
   void write_report();
@@ -325,13 +326,18 @@ void RlRun::update(std::span<Rollout* const> trained, size_t num_answers, const 
   }
   gradients_.zero();
   StepStats moved;
-  ModelConfig config = params_->config();
-  config.num_nextn_predict_layers = 0;
   for (const TrainBatch& batch : packed.batches) {
     moved.add(model_.forward_backward(batch, num_answers, gradients_));
-    flops_ += training_flops(config, batch);
+    flops_ += flops_of(batch);
   }
   move(moved, metrics, stats);
+}
+
+// A layer of multi-token prediction is not computed.
+double RlRun::flops_of(const TrainBatch& batch) const {
+  ModelConfig config = params_->config();
+  config.num_nextn_predict_layers = 0;
+  return training_flops(config, batch);
 }
 
 // One move by what the teacher says at every token of the answers, right or wrong: the loss is its
@@ -346,7 +352,7 @@ void RlRun::imitate(std::span<Rollout* const> part, StepMetrics& metrics, StepSt
     batch.weights.clear();  // every token counts alike
     teacher_->read(batch, 0);
     moved.add(model_.forward_backward(batch, tokens, gradients_, &teaching_));
-    flops_ += training_flops(params_->config(), batch);
+    flops_ += flops_of(batch);
   }
   move(moved, metrics, stats);
 }

@@ -23,7 +23,8 @@ using ::testing::HasSubstr;
 
 // What the engine draws from is what the trainer computes: the same log-probabilities but for f32.
 TEST(PolicyEngine, ComputesWhatTheTrainerComputes) {
-  for (const char* changes : {"{}", R"({"q_lora_rank": null, "tie_word_embeddings": true})"}) {
+  for (const char* changes : {"{}", R"({"q_lora_rank": null, "tie_word_embeddings": true})",
+                              R"({"num_nextn_predict_layers": 1})"}) {
     ParamStore params(testing::tiny_config(changes), {.seed = 3, .standard_deviation = 0.15});
     for (size_t i = 0; i < params.router_biases().size(); ++i) {
       params.mutable_router_biases()[i] = 0.02f * static_cast<float>(i % 5);
@@ -116,9 +117,14 @@ class RlRunTest : public ::testing::Test {
   TrainResult result_;
 };
 
+// Both questions have one answer here: a policy that starts from four digits at random would take
+// longer to tell the questions apart than a test may.
 TEST_F(RlRunTest, RaisesTheReward) {
+  std::string tasks = read_file(files_.path() + "/tasks.jsonl");
+  tasks.replace(tasks.find(R"("answer": "4")"), 13, R"("answer": "1")");
+  write_file_atomic(files_.path() + "/one.jsonl", tasks);
   const std::string out = files_.path() + "/out";
-  const auto steps = go(run_file(R"({"tasks": "tasks.jsonl", "held_out": "tasks.jsonl", "steps": 30,
+  const auto steps = go(run_file(R"({"tasks": "one.jsonl", "held_out": "one.jsonl", "steps": 30,
       "questions": 4, "samples": 16, "max_tokens": 6, "updates": 2, "clip": [0.2, 0.2],
       "schedule": {"peak": 0.005, "min": 0.001}})"),
                         out);
@@ -130,11 +136,9 @@ TEST_F(RlRunTest, RaisesTheReward) {
     return sum / static_cast<double>(count);
   };
   EXPECT_NEAR(steps[0].rl->reward, 0.25, 0.2);
-  // 0.5 is one digit for both questions, from which some tables' rounding leads on within these
-  // steps and some does not.
-  EXPECT_GT(mean(25, 5), 0.4);
+  EXPECT_GT(mean(25, 5), 0.9);
   EXPECT_LT(steps.back().rl->entropy, steps.front().rl->entropy);
-  EXPECT_GE(*steps.back().rl->held_out_reward, 0.5);
+  EXPECT_EQ(steps.back().rl->held_out_reward, 1);
   EXPECT_NEAR(steps[0].rl->ratio, 1, 0.1);
   EXPECT_GE(steps[0].rl->answer_tokens, 1.5);
   EXPECT_LE(steps[0].rl->answer_tokens, 6);

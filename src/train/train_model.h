@@ -20,8 +20,8 @@ inline constexpr double kMtpWeight = 0.3;
 struct TrainModelOptions {
   // kF32: everything in f32. kBF16: products, those of attention too, multiply weights, activations
   // and gradients rounded to bf16 and sum in f32; the rest, the router included, stays f32. Weights
-  // and gradients are f32 in memory either way. kBF16 is fast where the machine has AVX512-BF16;
-  // elsewhere it is plain C++, slower than kF32.
+  // and gradients are f32 in memory either way. kBF16 is fast where the machine has AMX or
+  // AVX512-BF16; elsewhere it is plain C++, slower than kF32.
   DType compute = DType::kF32;
   // Of the loss of multi-token prediction, where the model has that layer; 0: it is not computed.
   double mtp_weight = kMtpWeight;
