@@ -150,6 +150,12 @@ void Cut::check_widths() const {
     fail(ErrorCode::kInvalidInput, path_, ": q_lora_rank is ", t_.q_lora_rank,
          " and the student's ", s_.q_lora_rank, ", expected both or neither to be 0");
   }
+  if (s_.rope_inv_freq() != t_.rope_inv_freq() || s_.rope_interleave != t_.rope_interleave ||
+      s_.rope_attention_scaling() != t_.rope_attention_scaling()) {
+    fail(ErrorCode::kInvalidInput, path_,
+         ": rope_parameters and rope_interleave turn positions otherwise than the student's, "
+         "expected the same: it cannot be cut");
+  }
   at_most("num_hidden_layers", s_.num_hidden_layers, t_.num_hidden_layers);
   at_most("hidden_size", s_.hidden_size, t_.hidden_size);
   at_most("num_attention_heads", s_.num_attention_heads, t_.num_attention_heads);

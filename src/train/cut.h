@@ -36,7 +36,8 @@ struct CutReport {
 //
 // The source is read tensor by tensor; memory is that of its largest. Throws Error: as
 // open_checkpoint; kInvalidInput where the student is larger than the source, or differs in
-// vocabulary, the parts of a head, or the form of queries; or for layers that are out of range.
+// vocabulary, the parts of a head, how positions turn them, or the form of queries; or for layers
+// that are out of range.
 CutReport cut_from(const CutOptions& options, ParamStore& student);
 
 }  // namespace axk1

@@ -226,6 +226,8 @@ TEST_F(CutTest, WhatCannotBeCutIsRefused) {
   EXPECT_THAT(error_of(R"({"hidden_size": 28})"), HasSubstr("hidden_size is 20"));
   EXPECT_THAT(error_of(R"({"v_head_dim": 2})"), HasSubstr("v_head_dim"));
   EXPECT_THAT(error_of(R"({"q_lora_rank": null})"), HasSubstr("q_lora_rank"));
+  EXPECT_THAT(error_of(R"({"rope_parameters": {"rope_type": "default", "rope_theta": 100.0}})"),
+              HasSubstr("rope_parameters"));
   EXPECT_THAT(error_of(R"({"n_routed_experts": 8})"), HasSubstr("n_routed_experts"));
   EXPECT_THAT(error_of(R"({"intermediate_size": 25})"), HasSubstr("24 rows"));
   EXPECT_THAT(error_of("{}", {0, 1}), HasSubstr("2 layers are named"));
