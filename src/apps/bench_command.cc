@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "bench/attention_bench.h"
 #include "bench/csv.h"
+#include "bench/expert_bench.h"
 #include "bench/kernel_bench.h"
 #include "bench/model_bench.h"
 #include "bench/train_bench.h"
@@ -23,7 +24,7 @@
 namespace axk1 {
 namespace {
 
-const std::vector<std::string> kSuites = {"all",     "prefill", "decode", "attention",
+const std::vector<std::string> kSuites = {"all",     "prefill", "decode", "attention", "experts",
                                           "kernels", "roofs",   "train",  "drafts"};
 
 struct BenchArguments {
@@ -34,6 +35,7 @@ struct BenchArguments {
   ModelBenchOptions bench;
   bool json = false, csv = false;
   AttentionBenchOptions attention;
+  ExpertBenchOptions experts;
   TrainBenchOptions train;
   DraftBenchOptions drafts;
   std::string requests;  // of suite drafts
@@ -50,13 +52,39 @@ DType format_dtype(const std::string& format) {
 }
 
 // The sizes to measure: of --shape, else of a model's config.json, else of A.X K1.
-ModelConfig attention_config(const BenchArguments& a) {
+ModelConfig layer_config(const BenchArguments& a) {
   if (!a.shape.empty() && !a.model.model.empty()) {
     fail(ErrorCode::kUsage, "bench: found both a model and --shape, expected one of them");
   }
   if (!a.model.model.empty()) return load_model_config(a.model.model);
-  if (a.shape.empty() || a.shape == "axk1") return axk1_shape(1, 0, 0);
+  if (a.shape.empty() || a.shape == "axk1") return axk1_shape(1, 1, a.routed_experts);
   return load_model_config(a.shape);
+}
+
+// Shows how far a suite is, from its first sample on.
+class SampleProgress {
+ public:
+  void operator()(size_t done, size_t total) {
+    if (!*progress_) *progress_ = std::make_unique<Progress>("measuring", "samples", total);
+    (*progress_)->update(done);
+  }
+
+ private:
+  // Shared: a std::function copies it.
+  std::shared_ptr<std::unique_ptr<Progress>> progress_ =
+      std::make_shared<std::unique_ptr<Progress>>();
+};
+
+// Says how large synthetic weights will be. Throws Error(kOutOfMemory) where they do not fit.
+void check_memory(uint64_t parameters, DType dtype) {
+  const uint64_t bytes = matrix_bytes(dtype, parameters, 1 << 13) >> 13;
+  const uint64_t memory = machine_memory_bytes();
+  if (memory && bytes > memory) {
+    fail(ErrorCode::kOutOfMemory, "weights of this shape take ", human_bytes(bytes),
+         ", this machine has ", human_bytes(memory),
+         ": use fewer layers or --routed-experts, which changes no size of a matrix");
+  }
+  print_err(cat("making ", human_bytes(bytes), " of synthetic weights\n"));
 }
 
 std::unique_ptr<Engine> make_engine(BenchArguments& a) {
@@ -84,14 +112,7 @@ std::unique_ptr<Engine> make_engine(BenchArguments& a) {
     config = load_model_config(a.shape);
   }
   const DType dtype = format_dtype(a.format);
-  const uint64_t bytes = matrix_bytes(dtype, count_parameters(config).total(), 1 << 13) >> 13;
-  const uint64_t memory = machine_memory_bytes();
-  if (memory && bytes > memory) {
-    fail(ErrorCode::kOutOfMemory, "weights of this shape take ", human_bytes(bytes),
-         ", this machine has ", human_bytes(memory),
-         ": use fewer layers or --routed-experts, which changes no size of a matrix");
-  }
-  print_err(cat("making ", human_bytes(bytes), " of synthetic weights\n"));
+  check_memory(count_parameters(config).total(), dtype);
   return std::make_unique<Engine>(config, random_weights(config, dtype, 1), options);
 }
 
@@ -228,9 +249,21 @@ void print_results(const BenchArguments& a, const Engine* engine, int threads, c
   }
 }
 
-void run_train_bench(BenchArguments& a) {
+// What a suite without an engine measures with.
+struct Machine {
+  ThreadPool pool;
+  KernelTable kernels;
+  Roofs roofs;
+
+  explicit Machine(const BenchArguments& a)
+      : pool(a.model.threads > 0 ? a.model.threads : usable_cpus()),
+        kernels(select_kernels(a.model.kernels, cpu_features())),
+        roofs(measure_roofs(pool, {})) {}
+};
+
+void run_train_suite(BenchArguments& a) {
   if (a.shape.empty() && a.model.model.empty()) a.model.model = find_shipped_model();
-  const ModelConfig config = attention_config(a);
+  const ModelConfig config = layer_config(a);
   // Weights, gradients and two moments, and once more the weights, packed in both directions.
   const uint64_t bytes = 20 * count_parameters(config).total();
   if (const uint64_t memory = machine_memory_bytes(); memory && bytes > memory) {
@@ -241,17 +274,45 @@ void run_train_bench(BenchArguments& a) {
     a.train.compute = {a.model.dtype == "bf16" ? DType::kBF16 : DType::kF32};
   }
   a.train.num_samples = a.bench.num_samples;
-  ThreadPool pool(a.model.threads > 0 ? a.model.threads : usable_cpus());
-  const KernelTable kernels = select_kernels(a.model.kernels, cpu_features());
-  const Roofs roofs = measure_roofs(pool, {});
-  std::unique_ptr<Progress> progress;
+  Machine machine(a);
   const std::vector<BenchRow> rows =
-      bench_train(config, kernels, pool, roofs, a.train, [&](size_t done, size_t total) {
-        if (!progress) progress = std::make_unique<Progress>("measuring", "samples", total);
-        progress->update(done);
-      });
-  progress.reset();
-  print_results(a, nullptr, pool.num_threads(), roofs, rows);
+      bench_train(config, machine.kernels, machine.pool, machine.roofs, a.train, SampleProgress());
+  print_results(a, nullptr, machine.pool.num_threads(), machine.roofs, rows);
+}
+
+void run_kernel_suite(const BenchArguments& a) {
+  Machine machine(a);
+  const std::vector<BenchRow> rows =
+      bench_kernels(a.model.kernels, cpu_features(), machine.pool, machine.roofs,
+                    {.num_samples = a.bench.num_samples}, SampleProgress());
+  const bool table = !a.json && !a.csv;
+  print_results(a, nullptr, machine.pool.num_threads(), machine.roofs,
+                table ? std::vector<BenchRow>() : rows);
+  if (table) print_kernels(rows);
+}
+
+void run_attention_suite(BenchArguments& a) {
+  if (const auto dtype = engine_options(a.model).cache_dtype) a.attention.cache_dtypes = {*dtype};
+  a.attention.num_samples = a.bench.num_samples;
+  const ModelConfig config = layer_config(a);
+  Machine machine(a);
+  const std::vector<BenchRow> rows = bench_attention(config, machine.kernels, machine.pool,
+                                                     machine.roofs, a.attention, SampleProgress());
+  print_results(a, nullptr, machine.pool.num_threads(), machine.roofs, rows);
+}
+
+void run_expert_suite(BenchArguments& a) {
+  const ModelConfig config = layer_config(a);
+  a.experts.dtype = format_dtype(a.format);
+  a.experts.num_samples = a.bench.num_samples;
+  const auto experts = static_cast<uint64_t>(config.n_routed_experts + config.n_shared_experts);
+  const auto parameters =
+      3 * static_cast<uint64_t>(config.hidden_size * config.moe_intermediate_size);
+  check_memory(experts * parameters, a.experts.dtype);
+  Machine machine(a);
+  const std::vector<BenchRow> rows = bench_experts(config, machine.kernels, machine.pool,
+                                                   machine.roofs, a.experts, SampleProgress());
+  print_results(a, nullptr, machine.pool.num_threads(), machine.roofs, rows);
 }
 
 void run_bench(BenchArguments& a) {
@@ -267,48 +328,13 @@ void run_bench(BenchArguments& a) {
     }
   }
   if (suite == "roofs") {
-    ThreadPool pool(a.model.threads > 0 ? a.model.threads : usable_cpus());
-    const Roofs roofs = measure_roofs(pool, {});
-    print_results(a, nullptr, pool.num_threads(), roofs, {});
-    return;
+    const Machine machine(a);
+    return print_results(a, nullptr, machine.pool.num_threads(), machine.roofs, {});
   }
-  if (suite == "kernels") {
-    ThreadPool pool(a.model.threads > 0 ? a.model.threads : usable_cpus());
-    // A wrong name is said before the roofs are measured.
-    explain_kernels(a.model.kernels, cpu_features());
-    const Roofs roofs = measure_roofs(pool, {});
-    std::unique_ptr<Progress> progress;
-    const std::vector<BenchRow> rows =
-        bench_kernels(a.model.kernels, cpu_features(), pool, roofs,
-                      {.num_samples = a.bench.num_samples}, [&](size_t done, size_t total) {
-                        if (!progress)
-                          progress = std::make_unique<Progress>("measuring", "samples", total);
-                        progress->update(done);
-                      });
-    progress.reset();
-    print_results(a, nullptr, pool.num_threads(), roofs,
-                  a.json || a.csv ? rows : std::vector<BenchRow>());
-    if (!a.json && !a.csv) print_kernels(rows);
-    return;
-  }
-  if (suite == "attention") {
-    ThreadPool pool(a.model.threads > 0 ? a.model.threads : usable_cpus());
-    const KernelTable kernels = select_kernels(a.model.kernels, cpu_features());
-    const ModelConfig config = attention_config(a);
-    if (const auto dtype = engine_options(a.model).cache_dtype) a.attention.cache_dtypes = {*dtype};
-    a.attention.num_samples = a.bench.num_samples;
-    const Roofs roofs = measure_roofs(pool, {});
-    std::unique_ptr<Progress> progress;
-    const std::vector<BenchRow> rows =
-        bench_attention(config, kernels, pool, roofs, a.attention, [&](size_t done, size_t total) {
-          if (!progress) progress = std::make_unique<Progress>("measuring", "samples", total);
-          progress->update(done);
-        });
-    progress.reset();
-    print_results(a, nullptr, pool.num_threads(), roofs, rows);
-    return;
-  }
-  if (suite == "train") return run_train_bench(a);
+  if (suite == "kernels") return run_kernel_suite(a);
+  if (suite == "attention") return run_attention_suite(a);
+  if (suite == "experts") return run_expert_suite(a);
+  if (suite == "train") return run_train_suite(a);
   if (suite == "drafts") {
     if (!a.bench.decode_batches.empty()) a.drafts.streams = a.bench.decode_batches.front();
     a.drafts.num_samples = a.bench.num_samples;
@@ -322,14 +348,7 @@ void run_bench(BenchArguments& a) {
     roofs = measure_roofs(pool, {});
   }
   const std::unique_ptr<Engine> engine = make_engine(a);
-  std::vector<BenchRow> rows;
-  {
-    std::unique_ptr<Progress> progress;
-    rows = bench_model(*engine, roofs, a.bench, [&](size_t done, size_t total) {
-      if (!progress) progress = std::make_unique<Progress>("measuring", "samples", total);
-      progress->update(done);
-    });
-  }
+  const std::vector<BenchRow> rows = bench_model(*engine, roofs, a.bench, SampleProgress());
   print_results(a, engine.get(), engine->num_threads(), roofs, rows);
 }
 
@@ -341,8 +360,8 @@ void add_bench_command(CLI::App& app) {
   const auto a = std::make_shared<BenchArguments>();
   command->add_option(
       "SUITE_OR_MODEL", a->positionals,
-      "A suite (all: prefill and decode; or one of them, attention, kernels, roofs, train, "
-      "drafts), a model directory, or both; the shipped model when none is named");
+      "A suite (all: prefill and decode; or one of them, attention, experts, kernels, roofs, "
+      "train, drafts), a model directory, or both; the shipped model when none is named");
   add_engine_options(*command, a->model);
   command->add_option("--shape", a->shape,
                       "Synthetic weights instead of a model: axk1, or the path of a config.json");
@@ -368,6 +387,10 @@ void add_bench_command(CLI::App& app) {
   command->add_option("--depths", a->attention.depths, "Positions attended to, of suite attention")
       ->delimiter(',')
       ->check(CLI::Range(2, 1 << 24))
+      ->capture_default_str();
+  command->add_option("--tokens", a->experts.tokens, "Tokens computed together, of suite experts")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
   command->add_option("--requests", a->requests,
                       "JSON lines as axk1 run --jsonl takes them, of suite drafts");
@@ -396,6 +419,9 @@ void add_bench_command(CLI::App& app) {
       "model's\n"
       "config.json; default A.X K1) at --depths, with each type of cache or that of "
       "--cache-dtype.\n"
+      "Suite experts: routed and shared experts of one layer, of the same sizes and of --format, "
+      "for\n"
+      "--tokens that each choose experts at random.\n"
       "Suite train: forward and backward of one micro-batch with random weights of a model's "
       "sizes,\n"
       "in f32 and bf16 or in --dtype, and a step of AdamW.\n"
@@ -412,7 +438,8 @@ void add_bench_command(CLI::App& app) {
       "  build/release/axk1 bench drafts models/nano-v0 --streams 1 --requests "
       "examples/small-talk/requests.ndjson\n"
       "  build/release/axk1 bench decode --shape axk1 --dense-layers 1 --moe-layers 1 "
-      "--routed-experts 32");
+      "--routed-experts 32\n"
+      "  build/release/axk1 bench experts --format q4 --routed-experts 32 --tokens 1,16");
   command->callback([a] { run_bench(*a); });
 }
 

@@ -7,7 +7,6 @@
 
 #include "base/rng.h"
 #include "base/text.h"
-#include "bench/median.h"
 #include "model/forward.h"
 #include "ops/mla.h"
 
@@ -64,31 +63,11 @@ double dot_gflops(const Roofs& roofs, CacheDType dtype) {
 }
 
 struct Case {
-  BenchRow row;
+  MeteredRow metered;
   CacheDType dtype;
   size_t depth;
   Mla* mla;
   LayerCaches* caches;
-  double compute_seconds;
-  std::vector<double> shares, achieved, roofs;
-
-  void add_sample(double seconds, double read_gb_per_s) {
-    const double read_seconds = row.bytes / (read_gb_per_s * 1e9);
-    const bool compute_bound = compute_seconds > read_seconds;
-    row.samples.push_back(seconds * 1e3);
-    shares.push_back(std::max(compute_seconds, read_seconds) / seconds);
-    row.roof_name = compute_bound ? "arithmetic" : "memory read";
-    row.roof_unit = compute_bound ? "GFLOP/s" : "GB/s";
-    roofs.push_back(compute_bound ? row.flops / compute_seconds / 1e9 : read_gb_per_s);
-    achieved.push_back((compute_bound ? row.flops : row.bytes) / seconds / 1e9);
-  }
-  BenchRow finish() {
-    row.value = median(row.samples);
-    row.share_of_roof = median(shares);
-    row.achieved = median(achieved);
-    row.roof = median(roofs);
-    return row;
-  }
 };
 
 }  // namespace
@@ -127,18 +106,19 @@ std::vector<BenchRow> bench_attention(const ModelConfig& config, const KernelTab
       c.depth = depth;
       c.mla = ops.back().get();
       c.caches = caches.back().get();
-      c.row.suite = "attention";
-      c.row.name = cat("attention ", depth, ", ", cache_dtype_name(dtype), " cache");
-      c.row.unit = "ms/layer";
-      c.row.bytes = static_cast<double>(depth * latent_row_bytes(dtype, shape.latent()));
-      c.row.flops = 2.0 * static_cast<double>(depth * shape.num_heads *
-                                              (shape.latent_dim() + shape.kv_lora_rank));
-      c.row.kernel = kernels.name;
-      c.compute_seconds = c.row.flops / (dot_gflops(roofs, dtype) * 1e9);
+      BenchRow& row = c.metered.row;
+      row.suite = "attention";
+      row.name = cat("attention ", depth, ", ", cache_dtype_name(dtype), " cache");
+      row.unit = "ms/layer";
+      row.bytes = static_cast<double>(depth * latent_row_bytes(dtype, shape.latent()));
+      row.flops = 2.0 * static_cast<double>(depth * shape.num_heads *
+                                            (shape.latent_dim() + shape.kv_lora_rank));
+      row.kernel = kernels.name;
+      c.metered.compute_seconds = row.flops / (dot_gflops(roofs, dtype) * 1e9);
     }
   }
   if (cases.empty()) return {};
-  Case fixed{};
+  MeteredRow fixed;
   fixed.row = {.suite = "attention",
                .name = "attention, fixed part",
                .unit = "ms/layer",
@@ -184,13 +164,14 @@ std::vector<BenchRow> bench_attention(const ModelConfig& config, const KernelTab
       const double deep = measure(c, c.depth, options.seconds_per_sample);
       const MachineState after = probe_state(pool, probe_bytes);
       const double read = (before.read_gb_per_s + after.read_gb_per_s) / 2;
-      fixed.add_sample(base, read);
-      c.add_sample(std::max(deep - base, 1e-9), read);
+      fixed.add_sample(base * 1e3, base, read);
+      const double added = std::max(deep - base, 1e-9);
+      c.metered.add_sample(added * 1e3, added, read);
       if (step) step(++done, total);
     }
   }
   std::vector<BenchRow> rows = {fixed.finish()};
-  for (Case& c : cases) rows.push_back(c.finish());
+  for (Case& c : cases) rows.push_back(c.metered.finish());
   return rows;
 }
 

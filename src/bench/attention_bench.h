@@ -2,10 +2,10 @@
 #pragma once
 
 #include <functional>
-#include <string>
 #include <vector>
 
-#include "bench/model_bench.h"
+#include "bench/bench_row.h"
+#include "bench/roofline.h"
 #include "model/config.h"
 
 namespace axk1 {

@@ -4,7 +4,7 @@
 #include <span>
 #include <string>
 
-#include "bench/model_bench.h"
+#include "bench/bench_row.h"
 
 namespace axk1 {
 

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "bench/model_bench.h"
+#include "bench/bench_row.h"
 #include "bench/roofline.h"
 #include "kernels/registry.h"
 #include "parallel/thread_pool.h"

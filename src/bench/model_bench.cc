@@ -9,7 +9,6 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/text.h"
-#include "bench/median.h"
 #include "model/plan.h"
 
 namespace axk1 {
@@ -115,15 +114,12 @@ Work work_of(Engine& engine, size_t sequences, size_t tokens, size_t logit_rows,
 
 // One figure being measured.
 struct Case {
-  BenchRow row;
+  MeteredRow metered;
   size_t tokens_per_step = 0;
   std::vector<std::vector<int32_t>> ids;  // of each sequence
   std::vector<KvCache> caches;
   std::vector<SequenceInput> batch;
   size_t depth = 0;
-  Work work;
-  double compute_seconds = 0;  // the least time for the arithmetic
-  std::vector<double> shares, achieved;
 };
 
 void run_step(Engine& engine, Case& c, ForwardObserver* observer = nullptr) {
@@ -159,12 +155,13 @@ Case make_case(Engine& engine, const Roofs& roofs, size_t sequences, size_t new_
   ExpertCounter counter;
   run_step(engine, c, &counter);  // also warms up
   const double context = static_cast<double>(depth) + (static_cast<double>(new_tokens) + 1) / 2;
-  c.work = work_of(engine, sequences, c.tokens_per_step, sequences, context, counter.num_experts);
-  c.compute_seconds = c.work.compute_seconds(roofs);
-  c.row.unit = "tok/s";
-  c.row.bytes = c.work.bytes;
-  c.row.flops = c.work.flops();
-  c.row.kernel = engine.kernels().name;
+  const Work work =
+      work_of(engine, sequences, c.tokens_per_step, sequences, context, counter.num_experts);
+  c.metered.compute_seconds = work.compute_seconds(roofs);
+  c.metered.row.unit = "tok/s";
+  c.metered.row.bytes = work.bytes;
+  c.metered.row.flops = work.flops();
+  c.metered.row.kernel = engine.kernels().name;
   return c;
 }
 
@@ -181,17 +178,17 @@ std::vector<BenchRow> bench_model(Engine& engine, const Roofs& roofs,
         continue;
       }
       cases.push_back(make_case(engine, roofs, 1, tokens, 0));
-      cases.back().row.suite = "prefill";
-      cases.back().row.name = cat("prefill ", tokens);
+      cases.back().metered.row.suite = "prefill";
+      cases.back().metered.row.name = cat("prefill ", tokens);
     }
   }
   if (options.run_decode) {
     for (size_t sequences : options.decode_batches) {
       if (options.depth + 1 > engine.context_length()) continue;
       cases.push_back(make_case(engine, roofs, sequences, 1, options.depth));
-      cases.back().row.suite = "decode";
-      cases.back().row.name = cat("decode ", sequences, sequences == 1 ? " stream" : " streams",
-                                  ", depth ", options.depth);
+      cases.back().metered.row.suite = "decode";
+      cases.back().metered.row.name = cat(
+          "decode ", sequences, sequences == 1 ? " stream" : " streams", ", depth ", options.depth);
     }
   }
 
@@ -216,27 +213,18 @@ std::vector<BenchRow> bench_model(Engine& engine, const Roofs& roofs,
       const MachineState after = probe_state(engine.pool(), probe_bytes);
       seconds /= static_cast<double>(steps);
 
-      const bool in_cache = l3 > 0 && c.work.bytes < static_cast<double>(l3);
-      const double read_roof =
-          in_cache ? roofs.read_l3_gb_per_s : (before.read_gb_per_s + after.read_gb_per_s) / 2;
-      const double read_seconds = c.work.bytes / (read_roof * 1e9);
-      const bool compute_bound = c.compute_seconds > read_seconds;
-      c.row.samples.push_back(static_cast<double>(c.tokens_per_step) / seconds);
-      c.shares.push_back(std::max(c.compute_seconds, read_seconds) / seconds);
-      c.row.roof_name = compute_bound ? "arithmetic" : in_cache ? "L3 read" : "memory read";
-      c.row.roof_unit = compute_bound ? "GFLOP/s" : "GB/s";
-      c.row.roof = compute_bound ? c.work.flops() / c.compute_seconds / 1e9 : read_roof;
-      c.achieved.push_back((compute_bound ? c.work.flops() : c.work.bytes) / seconds / 1e9);
+      const double tokens_per_second = static_cast<double>(c.tokens_per_step) / seconds;
+      if (l3 > 0 && c.metered.row.bytes < static_cast<double>(l3)) {
+        c.metered.add_sample(tokens_per_second, seconds, roofs.read_l3_gb_per_s, "L3 read");
+      } else {
+        c.metered.add_sample(tokens_per_second, seconds,
+                             (before.read_gb_per_s + after.read_gb_per_s) / 2);
+      }
       if (step) step(++done, total);
     }
   }
   std::vector<BenchRow> rows;
-  for (Case& c : cases) {
-    c.row.value = median(c.row.samples);
-    c.row.share_of_roof = median(c.shares);
-    c.row.achieved = median(c.achieved);
-    rows.push_back(std::move(c.row));
-  }
+  for (Case& c : cases) rows.push_back(c.metered.finish());
   return rows;
 }
 

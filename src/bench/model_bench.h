@@ -2,38 +2,13 @@
 #pragma once
 
 #include <functional>
-#include <string>
 #include <vector>
 
+#include "bench/bench_row.h"
 #include "bench/roofline.h"
 #include "engine/engine.h"
 
 namespace axk1 {
-
-// One figure. `share_of_roof` is the median over samples of (roof time / measured time), each
-// against the roof probed beside it.
-struct BenchRow {
-  std::string suite;  // prefill | decode | kernels
-  std::string name;
-  double value = 0;  // median
-  std::string unit;  // tok/s
-  double bytes = 0;  // of weights and cache read by one step
-  double flops = 0;  // of one step
-  std::string roof_name;
-  double roof = 0;  // in roof_unit
-  std::string roof_unit;
-  double achieved = 0;  // in roof_unit
-  double share_of_roof = 0;
-  std::vector<double> samples;  // in `unit`, in the order taken
-  std::string kernel;
-
-  std::string kernel_needs;  // of single kernels: features that tell tables of one name apart
-  // Of single kernels: better tables that were not taken, and why (kernels/registry.h).
-  struct PassedOver {
-    std::string kernel, reason;
-  };
-  std::vector<PassedOver> passed_over;
-};
 
 struct ModelBenchOptions {
   std::vector<size_t> prefill_tokens = {128, 512};

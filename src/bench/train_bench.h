@@ -4,7 +4,8 @@
 #include <functional>
 #include <vector>
 
-#include "bench/model_bench.h"
+#include "bench/bench_row.h"
+#include "bench/roofline.h"
 #include "model/config.h"
 
 namespace axk1 {
