@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace axk1 {
 
@@ -189,27 +190,32 @@ DistilRowLoss distil_row(const DistilOptions& options, const TeacherRow& teacher
   }
   const size_t named = teacher.ids.size();
   const std::span<T> p = classes_p.first(named + 1), q = classes_q_and_g.first(named + 1);
-  T named_q = 0;
+  // The student's probability of all other tokens is added up: where it is sure of those that are
+  // named, 1 less theirs is mostly rounding, and a ratio of probabilities follows.
   for (size_t c = 0; c < named; ++c) {
-    p[c] = teacher.probabilities[c];
-    q[c] = student[static_cast<size_t>(teacher.ids[c])];
-    named_q += q[c];
+    T& of_token = student[static_cast<size_t>(teacher.ids[c])];
+    p[c] = static_cast<T>(teacher.probabilities[c]);
+    q[c] = std::exchange(of_token, T{0});
   }
-  p[named] = teacher.rest;
-  q[named] = std::max(1 - named_q, T{0});
+  T others = 0;
+  for (const T x : student) others += x;
+  for (size_t c = 0; c < named; ++c) student[static_cast<size_t>(teacher.ids[c])] = q[c];
+  p[named] = static_cast<T>(teacher.rest);
+  q[named] = others;
   // g over q: each is read before it is written.
   out.teacher =
       loss_scale * static_cast<double>(distil_classes<T>(options.loss, options.alpha, p, q, q));
-  T mean = (1 - named_q) * q[named];
+  T mean = others * q[named];
   for (size_t c = 0; c < named; ++c) {
     mean += student[static_cast<size_t>(teacher.ids[c])] * q[c];
   }
   const T rest = q[named] - mean;
-  for (size_t i = 0; i < vocab; ++i) logits[i] += scale * student[i] * rest;
   for (size_t c = 0; c < named; ++c) {
-    const size_t id = static_cast<size_t>(teacher.ids[c]);
-    logits[id] += scale * student[id] * (q[c] - q[named]);
+    T& of_token = student[static_cast<size_t>(teacher.ids[c])];
+    logits[static_cast<size_t>(teacher.ids[c])] += scale * of_token * (q[c] - mean);
+    of_token = 0;
   }
+  for (size_t i = 0; i < vocab; ++i) logits[i] += scale * student[i] * rest;
   return out;
 }
 

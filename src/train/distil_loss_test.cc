@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "base/rng.h"
@@ -140,6 +141,38 @@ TEST(DistilLoss, AllTokensNamedIsTheWholeDistribution) {
 // The mean gradient over many draws is that of the whole distribution: a sum of 12 draws has in
 // each logit a variance of p (1 - p) / 12, and the mean of 4,000 such is within 5 standard
 // deviations.
+// A student that leaves others than the named tokens less than f32 has left of 1. An element of the
+// gradient is a probability times a difference of logarithms, which are below 70: some roundings of
+// such numbers.
+TEST(DistilLoss, ASureStudentHasTheSameGradientInF32) {
+  constexpr size_t kVocab = 2048;
+  const auto softmax_f32 = [](float* x, size_t n, float scale) {
+    Row wide(x, x + n);
+    const double log_sum = softmax(wide.data(), n, double{scale});
+    std::copy(wide.begin(), wide.end(), x);
+    return static_cast<float>(log_sum);
+  };
+  const std::vector<int32_t> ids = {5, 9};
+  const std::vector<float> top = {0.9f, 0.099f};
+  const TeacherRow teacher{TeacherRow::Kind::kTop, ids, top, 0.001f};
+  for (const DistilLoss loss : kLosses) {
+    for (const double sure : {10.0, 20.0, 30.0, 50.0}) {
+      Rng rng(static_cast<uint64_t>(sure));
+      std::vector<float> logits(kVocab);
+      for (float& x : logits) x = static_cast<float>(rng.normal());
+      logits[5] += static_cast<float>(sure);
+      logits[9] += static_cast<float>(sure - 2);
+      Row gradient;
+      loss_of({.loss = loss}, teacher, -1, Row(logits.begin(), logits.end()), &gradient);
+      std::vector<float> scratch(3 * kVocab + 2);
+      distil_row<float>({.loss = loss}, teacher, -1, logits, scratch, softmax_f32);
+      for (size_t i = 0; i < kVocab; ++i) {
+        ASSERT_NEAR(logits[i], gradient[i], 2e-5) << "token " << i << ", logits up by " << sure;
+      }
+    }
+  }
+}
+
 TEST(DistilLoss, DrawsGiveTheGradientOfTheWholeOnAverage) {
   const Example example(7);
   const DistilOptions options;
