@@ -1,8 +1,11 @@
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "tensor/buffer.h"
@@ -44,6 +47,22 @@ TEST(Buffer, Moves) {
   c = std::move(b);
   EXPECT_EQ(c.as<int>()[3], 7);
   EXPECT_EQ(c.size_bytes(), 100u);
+}
+
+// Pages of a buffer that memory has been taken for.
+size_t resident_pages(Buffer& buffer) {
+  std::vector<unsigned char> resident((buffer.size_bytes() + 4095) / 4096);
+  EXPECT_EQ(::mincore(buffer.data(), buffer.size_bytes(), resident.data()), 0);
+  return static_cast<size_t>(
+      std::ranges::count_if(resident, [](unsigned char page) { return page & 1; }));
+}
+
+TEST(Buffer, TakesAllItsPagesUnlessUntouched) {
+  constexpr size_t kSize = (size_t{130} << 20) + 4097;  // several threads share them
+  Buffer buffer(kSize), untouched = Buffer::untouched(kSize);
+  EXPECT_EQ(resident_pages(buffer), kSize / 4096 + 1);
+  EXPECT_EQ(resident_pages(untouched), 0u);
+  EXPECT_EQ(buffer.as<char>()[kSize - 1], 0);
 }
 
 TEST(Buffer, SaysWhenMemoryIsNotThere) {
