@@ -2,7 +2,7 @@
 # model, the systemd unit and the pages of docs/.
 include(GNUInstallDirs)
 install(TARGETS axk1 RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(DIRECTORY models/nano-v0 DESTINATION ${CMAKE_INSTALL_DATADIR}/axk1/models)
+install(DIRECTORY models/nano-v1 DESTINATION ${CMAKE_INSTALL_DATADIR}/axk1/models)
 install(FILES deploy/axk1.service DESTINATION lib/systemd/system)
 install(FILES deploy/grafana-dashboard.json DESTINATION ${CMAKE_INSTALL_DATADIR}/axk1)
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")

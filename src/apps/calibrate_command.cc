@@ -91,7 +91,7 @@ void add_calibrate_command(CLI::App& app) {
       "varied text leaves fewer of them.\n\n"
       "Example:\n"
       "  printf '한국의 수도는 서울이다.' > text.txt\n"
-      "  build/release/axk1 calibrate models/nano-v0 --text text.txt --out nano.importance\n");
+      "  build/release/axk1 calibrate models/nano-v1 --text text.txt --out nano.importance\n");
   command->callback([arguments] { run_calibrate(*arguments); });
 }
 

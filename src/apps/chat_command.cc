@@ -96,7 +96,7 @@ void add_chat_command(CLI::App& app) {
       "the\n"
       "answers come out plainly; a line may be a /command too.\n\n"
       "Example:\n"
-      "  printf '안녕\\n/think\\n너는 누구야?\\n' | build/release/axk1 chat models/nano-v0 "
+      "  printf '안녕\\n/think\\n너는 누구야?\\n' | build/release/axk1 chat models/nano-v1 "
       "--temperature 0\n");
   command->callback([arguments] { run_chat(*arguments); });
 }

@@ -176,7 +176,7 @@ void add_compare_command(CLI::App& app) {
       "disk again every --chunk-tokens tokens; a line on stderr says so.\n\n"
       "Example:\n"
       "  printf '한국의 수도는 서울이다.' > text.txt\n"
-      "  build/release/axk1 compare models/nano-v0 models/nano-v0 --text text.txt --json\n");
+      "  build/release/axk1 compare models/nano-v1 models/nano-v1 --text text.txt --json\n");
   command->callback([arguments] { run_compare(*arguments); });
 }
 

@@ -183,7 +183,7 @@ void add_convert_command(CLI::App& app) {
   command->footer(
       "A run that was interrupted goes on where it was when it is started again.\n\n"
       "Examples:\n"
-      "  axk1 convert models/nano-v0 nano.k1pack --format q4\n"
+      "  axk1 convert models/nano-v1 nano.k1pack --format q4\n"
       "  axk1 convert nano.k1pack nano-hf --to safetensors");
   command->callback([a] { run_convert(*a); });
 }

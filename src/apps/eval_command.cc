@@ -153,7 +153,7 @@ void add_eval_command(CLI::App& app) {
       "--max-tokens; `tokens`: of an answer, on average.\n\n"
       "Example:\n"
       "  build/release/axk1 data tasks --count 22 --held-out --out build/tasks-held-out.jsonl\n"
-      "  build/release/axk1 eval models/nano-v0 --tasks build/tasks-held-out.jsonl");
+      "  build/release/axk1 eval models/nano-v1 --tasks build/tasks-held-out.jsonl");
   command->callback([arguments] { run_eval(*arguments); });
 }
 

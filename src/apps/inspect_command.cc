@@ -377,7 +377,7 @@ void add_inspect_command(CLI::App& app) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   command->add_option("--dtype", options->dtype, "Compute type to plan for (default: the model's)")
       ->check(CLI::IsMember({"f32", "bf16"}));
-  command->footer("Example:\n  axk1 inspect models/nano-v0 --context 1024");
+  command->footer("Example:\n  axk1 inspect models/nano-v1 --context 1024");
   command->callback([options] {
     const Inspection found = inspect(*options);
     if (options->json) {

@@ -177,7 +177,7 @@ void add_logits_command(CLI::App& app) {
       "after each layer; a token's experts are in ascending order.\n\n"
       "Example:\n"
       "  echo '16322 9154 198 908 11363 16323' > ids.txt\n"
-      "  build/release/axk1 logits models/nano-v0 --ids-file ids.txt --out logits.safetensors "
+      "  build/release/axk1 logits models/nano-v1 --ids-file ids.txt --out logits.safetensors "
       "--all");
   command->callback([arguments] { run_logits(*arguments); });
 }

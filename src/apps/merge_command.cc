@@ -46,7 +46,7 @@ void add_merge_command(CLI::App& app) {
       "Config, tokenizer, chat template and types of tensors are those of A. docs/training.md,\n"
       "\"Think-Fusion\", has a recipe.\n\n"
       "Example:\n"
-      "  build/release/axk1 merge models/nano-v0 models/nano-v0 build/merged --weight 0.3");
+      "  build/release/axk1 merge models/nano-v1 models/nano-v1 build/merged --weight 0.3");
   command->callback([arguments] { run_merge(*arguments); });
 }
 

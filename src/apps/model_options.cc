@@ -64,7 +64,7 @@ EngineOptions engine_options(const ModelOptions& options) {
 
 std::string find_shipped_model() {
   namespace fs = std::filesystem;
-  constexpr const char* kName = "models/nano-v0";
+  constexpr const char* kName = "models/nano-v1";
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path();
   std::string tried;

@@ -96,7 +96,7 @@ void add_perplexity_command(CLI::App& app) {
       "from the model's bos_token_id; a model without one leaves it, and its bytes, out.\n\n"
       "Example:\n"
       "  printf '한국의 수도는 서울이다.' > text.txt\n"
-      "  build/release/axk1 perplexity models/nano-v0 --text text.txt --json\n");
+      "  build/release/axk1 perplexity models/nano-v1 --text text.txt --json\n");
   command->callback([arguments] { run_perplexity(*arguments); });
 }
 

@@ -166,10 +166,10 @@ void add_run_command(CLI::App& app) {
       "Without --chat the text goes to the model as it is, special tokens in it recognised.\n"
       "The options above are defaults for requests that do not say otherwise.\n\n"
       "Examples:\n"
-      "  build/release/axk1 run models/nano-v0 --chat --prompt '한국의 수도는 어디야?'\n"
+      "  build/release/axk1 run models/nano-v1 --chat --prompt '한국의 수도는 어디야?'\n"
       "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"안녕\"}], \"temperature\": 0}' "
       "|\n"
-      "    build/release/axk1 run models/nano-v0 --jsonl\n");
+      "    build/release/axk1 run models/nano-v1 --jsonl\n");
   command->callback([arguments] { run(*arguments); });
 }
 

@@ -238,7 +238,7 @@ void add_serve_command(CLI::App& app) {
       "The first line on stdout names the address. SIGTERM finishes what runs and ends; a second "
       "one ends now.\ndocs/server.md describes the API.\n\n"
       "Example:\n"
-      "  build/release/axk1 serve models/nano-v0 --port 8080\n");
+      "  build/release/axk1 serve models/nano-v1 --port 8080\n");
   command->callback([arguments] { serve(*arguments); });
 }
 

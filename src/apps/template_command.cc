@@ -94,7 +94,7 @@ void add_template_command(CLI::App& app) {
       "Example:\n"
       "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}], "
       "\"add_generation_prompt\": true, \"enable_thinking\": true}' | "
-      "axk1 template models/nano-v0 --input -");
+      "axk1 template models/nano-v1 --input -");
   cmd->callback([options] { run(*options); });
 }
 

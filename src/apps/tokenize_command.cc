@@ -223,9 +223,9 @@ void add_tokenize_command(CLI::App& app) {
   cmd->add_option("--bench", args->bench_file, "Measure the speed of encoding this file instead");
   cmd->footer(
       "Examples:\n"
-      "  axk1 tokenize models/nano-v0 --text \"안녕하세요, world\"\n"
-      "  axk1 tokenize models/nano-v0 --decode --text \"220 260\"\n"
-      "  echo '\"<|im_start|>user\"' | axk1 tokenize models/nano-v0 --jsonl --parse-special");
+      "  axk1 tokenize models/nano-v1 --text \"안녕하세요, world\"\n"
+      "  axk1 tokenize models/nano-v1 --decode --text \"1052 672 243\"\n"
+      "  echo '\"<|im_start|>user\"' | axk1 tokenize models/nano-v1 --jsonl --parse-special");
   cmd->callback([args, text] {
     args->has_text = text->count() > 0;
     run_tokenize(*args);

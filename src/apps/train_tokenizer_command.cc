@@ -251,7 +251,7 @@ void add_train_tokenizer_command(CLI::App& app) {
       "of --like. Same texts, same bytes: neither threads nor the order of the texts matter\n"
       "(docs/data.md).\n\n"
       "Example:\n"
-      "  build/release/axk1 train-tokenizer --vocab-size 1024 --like models/nano-v0 \\\n"
+      "  build/release/axk1 train-tokenizer --vocab-size 1024 --like models/nano-v1 \\\n"
       "    --out build/tokenizer README.md docs/*.md\n"
       "  build/release/axk1 tokenize build/tokenizer --text \"안녕하세요, world\"");
   command->callback([arguments] { run_train_tokenizer(*arguments); });
