@@ -65,14 +65,12 @@ ModelConfig layer_config(const BenchArguments& a) {
 class SampleProgress {
  public:
   void operator()(size_t done, size_t total) {
-    if (!*progress_) *progress_ = std::make_unique<Progress>("measuring", "samples", total);
-    (*progress_)->update(done);
+    if (!progress_) progress_ = std::make_shared<Progress>("measuring", "samples", total);
+    progress_->update(done);
   }
 
  private:
-  // Shared: a std::function copies it.
-  std::shared_ptr<std::unique_ptr<Progress>> progress_ =
-      std::make_shared<std::unique_ptr<Progress>>();
+  std::shared_ptr<Progress> progress_;  // shared, since a std::function can be copied
 };
 
 // Says how large synthetic weights will be. Throws Error(kOutOfMemory) where they do not fit.
