@@ -91,21 +91,27 @@ T distil_classes(DistilLoss loss, double alpha, std::span<const T> p, std::span<
   return sum;
 }
 
-// Sums of 16 products in lanes, which the compiler keeps in vectors, and these in double.
+// The sum of term(i) over i < n: 16 sums in lanes, which the compiler keeps in vectors, and these
+// in double.
+template <class T, class Term>
+double sum_in_lanes(size_t n, Term&& term) {
+  constexpr size_t kLanes = 16, kPart = kLanes * 16;
+  const size_t whole = n - n % kPart;
+  double sum = 0;
+  for (size_t part = 0; part < whole; part += kPart) {
+    T lanes[kLanes] = {};
+    for (size_t i = part; i < part + kPart; i += kLanes) {
+      for (size_t k = 0; k < kLanes; ++k) lanes[k] += term(i + k);
+    }
+    for (const T lane : lanes) sum += static_cast<double>(lane);
+  }
+  for (size_t i = whole; i < n; ++i) sum += static_cast<double>(term(i));
+  return sum;
+}
+
 template <class A, class B>
 double sum_of_products(std::span<const A> a, std::span<const B> b) {
-  constexpr size_t kLanes = 16;
-  double sum = 0;
-  size_t i = 0;
-  for (; i + kLanes * 16 <= a.size(); i += kLanes * 16) {
-    B lanes[kLanes] = {};
-    for (size_t j = i; j < i + kLanes * 16; j += kLanes) {
-      for (size_t k = 0; k < kLanes; ++k) lanes[k] += static_cast<B>(a[j + k]) * b[j + k];
-    }
-    for (B lane : lanes) sum += static_cast<double>(lane);
-  }
-  for (; i < a.size(); ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
-  return sum;
+  return sum_in_lanes<B>(a.size(), [&](size_t i) { return static_cast<B>(a[i]) * b[i]; });
 }
 
 struct DistilRowLoss {
@@ -197,8 +203,7 @@ DistilRowLoss distil_row(const DistilOptions& options, const TeacherRow& teacher
     p[c] = static_cast<T>(teacher.probabilities[c]);
     q[c] = std::exchange(of_token, T{0});
   }
-  T others = 0;
-  for (const T x : student) others += x;
+  const T others = static_cast<T>(sum_in_lanes<T>(vocab, [&](size_t i) { return student[i]; }));
   for (size_t c = 0; c < named; ++c) student[static_cast<size_t>(teacher.ids[c])] = q[c];
   p[named] = static_cast<T>(teacher.rest);
   q[named] = others;
