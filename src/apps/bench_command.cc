@@ -301,6 +301,11 @@ void run_attention_suite(BenchArguments& a) {
 
 void run_expert_suite(BenchArguments& a) {
   const ModelConfig config = layer_config(a);
+  if (config.num_moe_layers() == 0) {
+    fail(ErrorCode::kUsage,
+         "bench experts: found a model whose layers are all dense, expected one "
+         "with experts");
+  }
   a.experts.dtype = format_dtype(a.format);
   a.experts.num_samples = a.bench.num_samples;
   const auto experts = static_cast<uint64_t>(config.n_routed_experts + config.n_shared_experts);

@@ -277,6 +277,19 @@ TEST(Bench, CsvHasAHeaderAndARowForEachFigure) {
   EXPECT_EQ(axk1({"bench", "roofs", "--csv", "--json"}).exit_code, 2);
 }
 
+TEST(Bench, ExpertsHaveARowForEachNumberOfTokens) {
+  const ProcessResult result = axk1({"bench", "experts", kModel, "--format", "q4", "--tokens",
+                                     "1,3", "--samples", "1", "--json"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const json::array rows = objects_of(result.out).at(0).at("rows").as_array();
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[1].at("name").as_string(), "experts, 3 tokens");
+  const ProcessResult dense =
+      axk1({"bench", "experts", "--shape", testing::testdata("golden/g3-dense") + "/config.json"});
+  EXPECT_EQ(dense.exit_code, 2);
+  EXPECT_THAT(dense.err, HasSubstr("expected one with experts"));
+}
+
 TEST(Bench, KernelsSayWhoseTheyAreAndWhy) {
   const ProcessResult result = axk1({"bench", "kernels", "--samples", "1", "--json"});
   EXPECT_EQ(result.exit_code, 0) << result.err;

@@ -1,19 +1,17 @@
 #include "bench/attention_bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <memory>
 
 #include "base/rng.h"
 #include "base/text.h"
+#include "bench/sampling.h"
 #include "model/forward.h"
 #include "ops/mla.h"
 
 namespace axk1 {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr size_t kLayers = 8;  // 134 MB of kv_b at the released sizes
 
@@ -129,10 +127,7 @@ std::vector<BenchRow> bench_attention(const ModelConfig& config, const KernelTab
 
   // Seconds of one layer at `depth`: all layers, again and again.
   const auto measure = [&](const Case& c, size_t depth, double least_seconds) {
-    size_t rounds = 0;
-    double seconds = 0;
-    const auto start = Clock::now();
-    do {
+    const double seconds = seconds_each(least_seconds, [&] {
       for (size_t layer = 0; layer < kLayers; ++layer) {
         const MatrixView w{.data = kv_b.as<uint16_t>() + layer * kv_b_elements,
                            .dtype = DType::kBF16,
@@ -146,30 +141,19 @@ std::vector<BenchRow> bench_attention(const ModelConfig& config, const KernelTab
                            .blocks = c.caches->blocks(layer)};
         c.mla->run(ctx, {&rows, 1}, w, MlaForm::kAbsorbed);
       }
-      ++rounds;
-      seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    } while (seconds < least_seconds);
-    return seconds / static_cast<double>(rounds * kLayers);
+    });
+    return seconds / kLayers;
   };
 
-  Buffer region(size_t{256} << 20);
-  const std::span<const std::byte> probe_bytes(region.as<std::byte>(), region.size_bytes());
-  const size_t total = cases.size() * options.num_samples;
-  size_t done = 0;
-  for (size_t sample = 0; sample < options.num_samples; ++sample) {
-    for (Case& c : cases) {
-      const MachineState before = probe_state(pool, probe_bytes);
-      measure(c, 1, 0);  // refills the caches that the probe emptied
-      const double base = measure(c, 1, options.seconds_per_sample / 4);
-      const double deep = measure(c, c.depth, options.seconds_per_sample);
-      const MachineState after = probe_state(pool, probe_bytes);
-      const double read = (before.read_gb_per_s + after.read_gb_per_s) / 2;
-      fixed.add_sample(base * 1e3, base, read);
-      const double added = std::max(deep - base, 1e-9);
-      c.metered.add_sample(added * 1e3, added, read);
-      if (step) step(++done, total);
-    }
-  }
+  sample_in_turn(pool, cases, options.num_samples, step, [&](Case& c) {
+    measure(c, 1, 0);  // refills the caches that the probe emptied
+    const double base = measure(c, 1, options.seconds_per_sample / 4);
+    const double added = std::max(measure(c, c.depth, options.seconds_per_sample) - base, 1e-9);
+    return [&, base, added](double read_gb_per_s) {
+      fixed.add_sample(base * 1e3, base, read_gb_per_s);
+      c.metered.add_sample(added * 1e3, added, read_gb_per_s);
+    };
+  });
   std::vector<BenchRow> rows = {fixed.finish()};
   for (Case& c : cases) rows.push_back(c.metered.finish());
   return rows;

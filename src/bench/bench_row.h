@@ -31,17 +31,18 @@ struct BenchRow {
   std::vector<PassedOver> passed_over;
 };
 
-// A figure that is being measured. Its roof is memory bandwidth or arithmetic, whichever takes
-// longer for one step.
+// A figure that is being measured. Its roof is what its bytes are read at or arithmetic, whichever
+// takes longer for one step.
 class MeteredRow {
  public:
   BenchRow row;                // suite, name, unit, bytes and flops of a step, kernel
   double compute_seconds = 0;  // the least time for the arithmetic of a step
+  // Not 0: what steps read stays in the L3 cache, and this is its bandwidth.
+  double l3_gb_per_s = 0;
 
-  // `value`, in row.unit, of a step that took `seconds` while memory could be read at
-  // `read_gb_per_s` (or what `read_name` names).
-  void add_sample(double value, double seconds, double read_gb_per_s,
-                  const char* read_name = "memory read");
+  // `value`, in row.unit, of a step that took `seconds` while memory was read at
+  // `memory_gb_per_s`.
+  void add_sample(double value, double seconds, double memory_gb_per_s);
 
   // The row with the medians of its samples.
   BenchRow finish();

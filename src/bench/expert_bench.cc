@@ -1,20 +1,18 @@
 #include "bench/expert_bench.h"
 
 #include <algorithm>
-#include <chrono>
-#include <memory>
 #include <set>
 
-#include "base/error.h"
+#include "base/check.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "bench/sampling.h"
+#include "bench/work.h"
 #include "model/weights.h"
 #include "ops/moe.h"
 
 namespace axk1 {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr size_t kSteps = 4;  // different ones, in turn
 
@@ -56,22 +54,9 @@ struct Case {
   std::vector<Step> steps;
 };
 
-// Parameters and bytes of one expert.
-struct Size {
-  double parameters = 0, bytes = 0;
-  explicit Size(const ExpertWeights& e) {
-    for (const MatrixView* m : {&e.gate, &e.up, &e.down}) {
-      parameters += static_cast<double>(m->rows) * static_cast<double>(m->cols);
-      bytes += static_cast<double>(matrix_bytes(m->dtype, m->rows, m->cols));
-    }
-  }
-};
-
 // One MoE layer of these sizes, with a small vocabulary.
 ModelConfig one_layer(ModelConfig config) {
-  if (config.num_moe_layers() == 0) {
-    fail(ErrorCode::kUsage, "bench experts: found a config whose layers are all dense");
-  }
+  AXK1_CHECK(config.num_moe_layers() > 0);
   config.num_hidden_layers = 1;
   config.is_moe_layer = {true};
   config.num_nextn_predict_layers = 0;
@@ -102,12 +87,13 @@ std::vector<BenchRow> bench_experts(const ModelConfig& full, const KernelTable& 
   const OpContext ctx{kernels, pool};
   std::vector<float> out(most * shape.hidden_size);
 
-  const Size routed(layer.experts[0]);
-  const bool has_shared = static_cast<bool>(layer.shared_experts.gate);
-  const Size shared = has_shared ? Size(layer.shared_experts) : Size(ExpertWeights{});
+  const ExpertWeights& routed = layer.experts[0];
+  const ExpertWeights* const shared = layer.shared_experts.gate ? &layer.shared_experts : nullptr;
+  const double shared_bytes = shared ? bytes_of(*shared) : 0;
   const double gops = quantized ? roofs.best_int8_gops()
                       : bf16    ? roofs.best_bf16_gflops()
                                 : roofs.fma_f32_gflops;
+  const double all_bytes = static_cast<double>(shape.num_experts) * bytes_of(routed) + shared_bytes;
   std::vector<Case> cases;
   for (const size_t tokens : options.tokens) {
     Case& c = cases.emplace_back();
@@ -122,15 +108,16 @@ std::vector<BenchRow> bench_experts(const ModelConfig& full, const KernelTable& 
     row.suite = "experts";
     row.name = cat("experts, ", tokens, tokens == 1 ? " token" : " tokens");
     row.unit = "ms/layer";
-    row.bytes = read * routed.bytes + shared.bytes;
-    row.flops = 2 * static_cast<double>(tokens) *
-                (static_cast<double>(shape.top_k) * routed.parameters + shared.parameters);
+    row.bytes = read * bytes_of(routed) + shared_bytes;
+    row.flops =
+        2 * static_cast<double>(tokens) *
+        (static_cast<double>(shape.top_k) * elements(routed) + (shared ? elements(*shared) : 0));
     row.kernel = kernels.name;
     c.metered.compute_seconds = row.flops / (gops * 1e9);
+    if (fits_l3(all_bytes)) c.metered.l3_gb_per_s = roofs.read_l3_gb_per_s;
   }
 
-  const auto run = [&](const Case& c, size_t turn) {
-    const Step& s = c.steps[turn % kSteps];
+  const auto run = [&](const Case& c, const Step& s) {
     const void* plain = bf16 ? static_cast<const void*>(s.x16.data()) : s.x.data();
     moe.run(ctx, {.x = {plain, model.compute_dtype, quantized ? s.quantized.data() : nullptr,
                         shape.hidden_size},
@@ -138,34 +125,24 @@ std::vector<BenchRow> bench_experts(const ModelConfig& full, const KernelTable& 
                   .indices = s.indices,
                   .weights = s.weights,
                   .experts = layer.experts,
-                  .shared = has_shared ? &layer.shared_experts : nullptr});
+                  .shared = shared});
     pool.parallel_for(c.tokens, 1, [&](size_t begin, size_t end) {
       for (size_t t = begin; t < end; ++t) {
         moe.combine(kernels, t, out.data() + t * shape.hidden_size);
       }
     });
   };
-  Buffer region(size_t{256} << 20);
-  const std::span<const std::byte> probe_bytes(region.as<std::byte>(), region.size_bytes());
-  const size_t total = cases.size() * options.num_samples;
-  size_t done = 0;
-  for (size_t sample = 0; sample < options.num_samples; ++sample) {
-    for (Case& c : cases) {
-      const MachineState before = probe_state(pool, probe_bytes);
-      size_t turns = 0;
-      double seconds = 0;
-      const auto start = Clock::now();
-      do {
-        for (size_t i = 0; i < kSteps; ++i) run(c, turns++);
-        seconds = std::chrono::duration<double>(Clock::now() - start).count();
-      } while (seconds < options.seconds_per_sample);
-      const MachineState after = probe_state(pool, probe_bytes);
-      seconds /= static_cast<double>(turns);
-      c.metered.add_sample(seconds * 1e3, seconds,
-                           (before.read_gb_per_s + after.read_gb_per_s) / 2);
-      if (step) step(++done, total);
-    }
-  }
+  sample_in_turn(pool, cases, options.num_samples, step, [&](Case& c) {
+    run(c, c.steps.back());  // refills the caches that the probe emptied
+    const double seconds = seconds_each(options.seconds_per_sample,
+                                        [&] {
+                                          for (const Step& s : c.steps) run(c, s);
+                                        }) /
+                           kSteps;
+    return [&c, seconds](double read_gb_per_s) {
+      c.metered.add_sample(seconds * 1e3, seconds, read_gb_per_s);
+    };
+  });
   std::vector<BenchRow> rows;
   for (Case& c : cases) rows.push_back(c.metered.finish());
   return rows;

@@ -21,8 +21,8 @@ struct ExpertBenchOptions {
 // The routed and shared experts of one layer of `config`'s sizes with random weights, from the
 // tokens' hidden states to their sums of outputs. `value` is milliseconds. Each step has tokens and
 // experts of its own out of a few that take turns, top_k different ones for each token, all equally
-// likely; bytes are those of the experts that a step reads, on average. Throws Error(kOutOfMemory);
-// Error(kUsage) for a config without experts.
+// likely; bytes are those of the experts that a step reads, on average. `config` has a layer with
+// experts. Throws Error(kOutOfMemory).
 std::vector<BenchRow> bench_experts(const ModelConfig& config, const KernelTable& kernels,
                                     ThreadPool& pool, const Roofs& roofs,
                                     const ExpertBenchOptions& options,

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "base/error.h"
 #include "kernels/registry.h"
 #include "testing/shared_data.h"
 
@@ -34,13 +33,6 @@ TEST(ExpertBench, CountsOperationsAndBytes) {
     EXPECT_GT(row.value, 0);
     EXPECT_GT(row.share_of_roof, 0);
   }
-}
-
-TEST(ExpertBench, NeedsExperts) {
-  const ModelConfig c = load_model_config(testing::testdata("golden/g3-dense"));
-  ThreadPool pool(1);
-  const KernelTable kernels = select_kernels("", cpu_features());
-  EXPECT_THROW(bench_experts(c, kernels, pool, kRoofs, {}), Error);
 }
 
 }  // namespace

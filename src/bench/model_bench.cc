@@ -1,30 +1,17 @@
 #include "bench/model_bench.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
 #include <set>
 
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/text.h"
+#include "bench/sampling.h"
+#include "bench/work.h"
 #include "model/plan.h"
 
 namespace axk1 {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double elements(const MatrixView& m) {
-  return static_cast<double>(m.rows) * static_cast<double>(m.cols);
-}
-double bytes_of(const MatrixView& m) {
-  return static_cast<double>(matrix_bytes(m.dtype, m.rows, m.cols));
-}
-double bytes_of(const ExpertWeights& e) {
-  return bytes_of(e.gate) + bytes_of(e.up) + bytes_of(e.down);
-}
 
 // Counts the routed experts that a step really reads.
 class ExpertCounter : public ForwardObserver {
@@ -162,6 +149,7 @@ Case make_case(Engine& engine, const Roofs& roofs, size_t sequences, size_t new_
   c.metered.row.bytes = work.bytes;
   c.metered.row.flops = work.flops();
   c.metered.row.kernel = engine.kernels().name;
+  if (fits_l3(work.bytes)) c.metered.l3_gb_per_s = roofs.read_l3_gb_per_s;
   return c;
 }
 
@@ -192,37 +180,14 @@ std::vector<BenchRow> bench_model(Engine& engine, const Roofs& roofs,
     }
   }
 
-  // A model that fits the last-level cache is not bound by memory.
-  const long l3 = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
-  Buffer region(size_t{256} << 20);
-  const std::span<const std::byte> probe_bytes(region.as<std::byte>(), region.size_bytes());
-  const size_t total = cases.size() * options.num_samples;
-  size_t done = 0;
-  for (size_t sample = 0; sample < options.num_samples; ++sample) {
-    for (Case& c : cases) {
-      const MachineState before = probe_state(engine.pool(), probe_bytes);
-      run_step(engine, c);  // refills the caches that the probe emptied
-      size_t steps = 0;
-      double seconds = 0;
-      const auto start = Clock::now();
-      do {
-        run_step(engine, c);
-        ++steps;
-        seconds = std::chrono::duration<double>(Clock::now() - start).count();
-      } while (seconds < options.seconds_per_sample);
-      const MachineState after = probe_state(engine.pool(), probe_bytes);
-      seconds /= static_cast<double>(steps);
-
-      const double tokens_per_second = static_cast<double>(c.tokens_per_step) / seconds;
-      if (l3 > 0 && c.metered.row.bytes < static_cast<double>(l3)) {
-        c.metered.add_sample(tokens_per_second, seconds, roofs.read_l3_gb_per_s, "L3 read");
-      } else {
-        c.metered.add_sample(tokens_per_second, seconds,
-                             (before.read_gb_per_s + after.read_gb_per_s) / 2);
-      }
-      if (step) step(++done, total);
-    }
-  }
+  sample_in_turn(engine.pool(), cases, options.num_samples, step, [&](Case& c) {
+    run_step(engine, c);  // refills the caches that the probe emptied
+    const double seconds = seconds_each(options.seconds_per_sample, [&] { run_step(engine, c); });
+    return [&c, seconds](double read_gb_per_s) {
+      c.metered.add_sample(static_cast<double>(c.tokens_per_step) / seconds, seconds,
+                           read_gb_per_s);
+    };
+  });
   std::vector<BenchRow> rows;
   for (Case& c : cases) rows.push_back(c.metered.finish());
   return rows;

@@ -1,5 +1,7 @@
 #include "bench/roofline.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -149,6 +151,11 @@ double probe_handover_ns(ThreadPool& pool) {
   });
   std::nth_element(batches.begin(), batches.begin() + kBatches / 2, batches.end());
   return batches[kBatches / 2];
+}
+
+bool fits_l3(double bytes) {
+  const long l3 = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
+  return l3 > 0 && bytes < static_cast<double>(l3);
 }
 
 MachineState probe_state(ThreadPool& pool, std::span<const std::byte> region) {

@@ -54,6 +54,9 @@ double probe_read_gb_per_s(ThreadPool& pool, std::span<const std::byte> region);
 // Median of several batches of hand-overs between threads 0 and 1; 0 with one thread. About 1 ms.
 double probe_handover_ns(ThreadPool& pool);
 
+// Whether so many bytes fit the last-level cache; false where its size is not known.
+bool fits_l3(double bytes);
+
 // A virtual machine may be moved between cores with one or two memory paths every few seconds:
 // taken before and after a sample, this tells which figures may be compared.
 struct MachineState {
