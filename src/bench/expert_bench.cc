@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "bench/sampling.h"
 #include "bench/work.h"
+#include "model/forward.h"
 #include "model/weights.h"
 #include "ops/moe.h"
 
@@ -73,12 +74,7 @@ std::vector<BenchRow> bench_experts(const ModelConfig& full, const KernelTable& 
   const ModelConfig config = one_layer(full);
   const ModelWeights model = random_weights(config, options.dtype, 1);
   const LayerWeights& layer = model.layers[0];
-  const auto unsigned_of = [](int64_t n) { return static_cast<size_t>(n); };
-  const MoeShape shape{.hidden_size = unsigned_of(config.hidden_size),
-                       .num_experts = unsigned_of(config.n_routed_experts),
-                       .top_k = unsigned_of(config.num_experts_per_tok),
-                       .moe_intermediate_size = unsigned_of(config.moe_intermediate_size),
-                       .max_shared_intermediate = layer.shared_experts.gate.rows};
+  const MoeShape shape = moe_shape(config);
   const bool quantized = is_quantized(options.dtype);
   const bool bf16 = model.compute_dtype == DType::kBF16;
   const size_t most =

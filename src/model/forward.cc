@@ -28,6 +28,8 @@ RouterShape router_shape(const ModelConfig& c) {
           .scaling_factor = static_cast<float>(c.routed_scaling_factor)};
 }
 
+}  // namespace
+
 MoeShape moe_shape(const ModelConfig& c) {
   const bool any_dense =
       std::find(c.is_moe_layer.begin(), c.is_moe_layer.end(), false) != c.is_moe_layer.end();
@@ -44,8 +46,6 @@ MoeShape moe_shape(const ModelConfig& c) {
   }
   return shape;
 }
-
-}  // namespace
 
 Forward::Forward(const ModelConfig& config, const ModelWeights& weights, const KernelTable& kernels,
                  ThreadPool& pool, const ForwardOptions& options)

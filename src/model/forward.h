@@ -62,8 +62,9 @@ class ForwardObserver {
   virtual MatmulObserver* products() { return nullptr; }
 };
 
-// Sizes of attention, by the names of ops/mla.h.
+// Sizes of attention, by the names of ops/mla.h, and of every layer's MLPs, by those of ops/moe.h.
 MlaShape mla_shape(const ModelConfig& config);
+MoeShape moe_shape(const ModelConfig& config);
 
 struct ForwardOptions {
   size_t max_batch_tokens = 512;  // tokens of one run(), over all sequences
